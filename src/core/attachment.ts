@@ -1,0 +1,28 @@
+import { isObject, type JsonObject } from './json.ts'
+
+/** An attachment in a stored request: where its bytes are and what they were when the row was rendered. */
+export interface AttachmentSource {
+  readonly type: 'tithe_attachment'
+  /** Absolute. */
+  readonly path: string
+  /** Hexadecimal digest of the file when it was rendered; a different one at sending makes the row `invalid`. */
+  readonly sha256: string
+  readonly media_type: string
+  /** Of the file; its base64 is `4 * ceil(size_bytes / 3)` characters. */
+  readonly size_bytes: number
+  /** Pixels, for images. */
+  readonly width?: number
+  readonly height?: number
+  /** For PDFs. */
+  readonly pages?: number
+  /** For PDFs: characters of extractable text in all pages, for the token estimate. */
+  readonly text_tokens?: number
+}
+
+export function isAttachmentSource(value: unknown): value is AttachmentSource & JsonObject {
+  return isObject(value) && value['type'] === 'tithe_attachment'
+}
+
+export function base64Length(sizeBytes: number): number {
+  return 4 * Math.ceil(sizeBytes / 3)
+}

@@ -1,0 +1,103 @@
+import { assertNever } from './assert.ts'
+import type { Instant } from './instant.ts'
+
+/**
+ * Where a submission is. `in_progress`, `canceling` and `ended` are the API's own words; the others are ours.
+ *
+ * planned     Rows are assigned, nothing was sent. A crash here costs nothing: it is submitted.
+ * submitting  The intent is recorded and the create may have been sent. Money may be spent. A crash here means: look for
+ *             the batch in the upstream's list before anything else; never send again while it may exist.
+ * in_progress The upstream has it, by its id. A crash changes nothing: it is polled again.
+ * canceling   A cancel was asked for; rows already done keep their results.
+ * ended       Results wait to be read. A crash in the middle of reading is harmless: results are keyed by custom_id and
+ *             the same result twice changes nothing.
+ * ingested    Every row has its attempt recorded. Final.
+ * refused     The upstream said no before creating anything. Final; its rows go back or end.
+ * lost        Given up: the upstream never showed it, or it can no longer be read. Final; a human decides.
+ */
+export type SubmissionState =
+  | 'planned'
+  | 'submitting'
+  | 'in_progress'
+  | 'canceling'
+  | 'ended'
+  | 'ingested'
+  | 'refused'
+  | 'lost'
+
+export const OPEN_STATES: readonly SubmissionState[] = ['planned', 'submitting', 'in_progress', 'canceling', 'ended']
+
+export function isOpen(state: SubmissionState): boolean {
+  return OPEN_STATES.includes(state)
+}
+
+/** What `decide` looks at. */
+export interface SubmissionView {
+  readonly state: SubmissionState
+  /** True while this very process waits for the answer to its create call. */
+  readonly calling: boolean
+  readonly nextPollAt: Instant | null
+}
+
+export type SubmissionCommand =
+  | { readonly kind: 'submit' }
+  | { readonly kind: 'reconcile' }
+  | { readonly kind: 'poll' }
+  | { readonly kind: 'ingest' }
+  | { readonly kind: 'wait'; readonly until: Instant | null }
+  | { readonly kind: 'nothing' }
+
+/** What to do next with a submission. Pure: the driver performs it. */
+export function decide(view: SubmissionView, now: Instant): SubmissionCommand {
+  switch (view.state) {
+    case 'planned':
+      return { kind: 'submit' }
+    case 'submitting':
+      if (view.calling) return { kind: 'wait', until: null }
+      return view.nextPollAt === null || view.nextPollAt <= now
+        ? { kind: 'reconcile' }
+        : { kind: 'wait', until: view.nextPollAt }
+    case 'in_progress':
+    case 'canceling':
+      return view.nextPollAt === null || view.nextPollAt <= now
+        ? { kind: 'poll' }
+        : { kind: 'wait', until: view.nextPollAt }
+    case 'ended':
+      return { kind: 'ingest' }
+    case 'ingested':
+    case 'refused':
+    case 'lost':
+      return { kind: 'nothing' }
+    default:
+      return assertNever(view.state, 'decide')
+  }
+}
+
+/** What was learned about a submission. */
+export type SubmissionEvent =
+  | 'intent_recorded'
+  | 'accepted'
+  | 'adopted'
+  | 'refused'
+  | 'presumed_lost'
+  | 'cancel_requested'
+  | 'ended'
+  | 'ingested'
+  | 'gone'
+
+/** Every legal step; anything else is a bug of ours or a foreign hand in the store. */
+const STEPS: Readonly<Record<SubmissionState, Partial<Record<SubmissionEvent, SubmissionState>>>> = {
+  planned: { intent_recorded: 'submitting' },
+  submitting: { accepted: 'in_progress', adopted: 'in_progress', refused: 'refused', presumed_lost: 'lost' },
+  in_progress: { cancel_requested: 'canceling', ended: 'ended', gone: 'lost' },
+  canceling: { cancel_requested: 'canceling', ended: 'ended', gone: 'lost' },
+  ended: { ingested: 'ingested', gone: 'lost' },
+  ingested: {},
+  refused: {},
+  lost: {},
+}
+
+/** What is true after an event; null when the event cannot happen in that state. */
+export function evolve(state: SubmissionState, event: SubmissionEvent): SubmissionState | null {
+  return STEPS[state][event] ?? null
+}

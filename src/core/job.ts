@@ -1,0 +1,64 @@
+import type { Json, JsonObject } from './json.ts'
+import type { PicoUsd } from './money.ts'
+import type { TierName } from './models.ts'
+import type { ApiSettings, MessageRequest, Ttl } from './request.ts'
+
+/** How a column of expected values is compared with the answer. `fields`: each expected key, one by one. */
+export type ExpectMatch = 'exact' | 'json' | 'fields'
+
+/**
+ * What the user decided, resolved: paths absolute, durations in milliseconds, money in picodollars. Everything the
+ * planner and the driver need to know about a job but its rows; stored with the run, so that resume reads only the home.
+ */
+export interface JobSettings extends ApiSettings {
+  readonly name: string
+  /** Absolute path of the job file; null for `defineJob()`. */
+  readonly path: string | null
+  /** The models of the job, resolved through aliases, in the order written; at least one unless rows carry their own. */
+  readonly models: readonly string[]
+  /** Milliseconds that the user can wait; null when unsaid (the batch API's own 24 h apply). */
+  readonly withinMs: number | null
+  readonly budgetPicoUsd: PicoUsd | null
+  readonly cache: 'auto' | 'off' | { readonly ttl: Ttl }
+  readonly batch: 'auto' | 'off'
+  readonly tier: TierName
+  readonly expect: { readonly column: string; readonly match: ExpectMatch } | null
+  /** The JSON Schema of `output.schema`; null for text. */
+  readonly outputSchema: JsonObject | null
+  /** Tokens; `expected_output` of the job, null when unsaid. */
+  readonly expectedOutputTokens: number | null
+  /** `prices:` of the job file: contract rates by model id, in dollars per million tokens. */
+  readonly contractPrices: Readonly<Record<string, ContractPrice>>
+  readonly maxAttempts: number
+  readonly upstream: string | null
+}
+
+export interface ContractPrice {
+  readonly input?: number
+  readonly output?: number
+  readonly write_5m?: number
+  readonly write_1h?: number
+  readonly read?: number
+}
+
+/** A plan-only job that states its sizes instead of giving rows: `rows: 1000`, `tokens: {shared, own, output}`. */
+export interface StatedSizes {
+  readonly rows: number
+  readonly shared: number
+  readonly own: number
+  readonly output: number
+}
+
+/** How the template was split: shown by `plan`. */
+export interface TemplateOutline {
+  readonly parts: readonly TemplatePart[]
+}
+export interface TemplatePart {
+  /** JSON path in the request, `system[0]`, `messages[0].content[1]`. */
+  readonly path: string
+  readonly kind: 'shared' | 'own' | 'attachment' | 'uncacheable'
+  readonly bytes: number | null
+  readonly note: string | null
+}
+
+export type { Json, MessageRequest }

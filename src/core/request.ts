@@ -1,0 +1,14 @@
+import type { JsonObject } from './json.ts'
+
+/** A Messages API body. Opaque but for the few fields that planning reads; everything else passes through. */
+export type MessageRequest = JsonObject
+
+/** What travels in HTTP headers and decides how the whole batch is read (claude-api.md 1). */
+export interface ApiSettings {
+  /** `anthropic-version`: `2023-06-01` or `2026-10-21`. */
+  readonly apiVersion: string
+  /** `anthropic-beta`, sorted. */
+  readonly betas: readonly string[]
+}
+
+export type Ttl = '5m' | '1h'

@@ -1,0 +1,40 @@
+import type { Problem } from './errors.ts'
+import type { Json, JsonObject } from './json.ts'
+import type { ApiSettings, MessageRequest } from './request.ts'
+
+/**
+ * One input record, rendered. A row of a job over several models appears once per model, with the same `userId`.
+ */
+export interface InputRow extends ApiSettings {
+  readonly kind: 'row'
+  /** 0-based, unique in the run, in input order. */
+  readonly ordinal: number
+  readonly userId: string
+  /** 1-based line or record number in the input; null for a file that is itself the row. */
+  readonly line: number | null
+  /**
+   * The Messages body without `stream`. Attachments stand in it as blocks whose source is
+   * `{type: 'tithe_attachment', path, sha256, media_type, size_bytes}`: the bytes are read again when the row is sent.
+   */
+  readonly request: MessageRequest
+  /** The columns that results repeat. */
+  readonly columns: JsonObject
+  /** What an evaluation expects, from the `expect` column; undefined when the job has none. */
+  readonly expected: Json | undefined
+  /** How many leading blocks of the prompt are shared by the template (0 when unknown, as in raw JSONL). */
+  readonly sharedBlocks: number
+  readonly warnings: readonly Problem[]
+}
+
+/** A record that cannot be sent. With `--skip-invalid` it becomes a row with the outcome `invalid`. */
+export interface InvalidRow {
+  readonly kind: 'invalid'
+  readonly ordinal: number
+  readonly userId: string | null
+  readonly line: number | null
+  readonly columns: JsonObject
+  readonly problems: readonly Problem[]
+}
+
+/** The API's four results of a row in a batch, and ours for a row refused before sending. */
+export type Outcome = 'succeeded' | 'errored' | 'canceled' | 'expired' | 'invalid'

@@ -1,0 +1,49 @@
+import { isObject } from './json.ts'
+
+/**
+ * Tokens of one answered request, by class. `inputTokens` excludes cached tokens: the whole prompt is
+ * `promptTokens(usage)` (claude-api.md 3.5, 3.15).
+ */
+export interface Usage {
+  readonly inputTokens: number
+  readonly cacheWrite5mTokens: number
+  readonly cacheWrite1hTokens: number
+  readonly cacheReadTokens: number
+  readonly outputTokens: number
+  readonly webSearchRequests: number
+  readonly serviceTier: 'standard' | 'priority' | 'batch'
+  readonly inferenceGeo: string | null
+  readonly speed: 'standard' | 'fast'
+}
+
+export function promptTokens(usage: Usage): number {
+  return usage.inputTokens + usage.cacheWrite5mTokens + usage.cacheWrite1hTokens + usage.cacheReadTokens
+}
+
+/**
+ * Reads the API's `usage`. Absent counters are 0; when `cache_creation` is absent all of
+ * `cache_creation_input_tokens` are 5-minute writes (claude-api.md 3.15). Null when it is not a usage object.
+ */
+export function parseUsage(raw: unknown): Usage | null {
+  if (!isObject(raw) || typeof raw['input_tokens'] !== 'number' || typeof raw['output_tokens'] !== 'number') {
+    return null
+  }
+  const count = (value: unknown): number => (typeof value === 'number' ? value : 0)
+  const creation = isObject(raw['cache_creation']) ? raw['cache_creation'] : null
+  const written = count(raw['cache_creation_input_tokens'])
+  const cacheWrite1hTokens = creation ? count(creation['ephemeral_1h_input_tokens']) : 0
+  const cacheWrite5mTokens = creation ? count(creation['ephemeral_5m_input_tokens']) : written
+  const serverTools = isObject(raw['server_tool_use']) ? raw['server_tool_use'] : {}
+  const tier = raw['service_tier']
+  return {
+    inputTokens: raw['input_tokens'],
+    cacheWrite5mTokens,
+    cacheWrite1hTokens,
+    cacheReadTokens: count(raw['cache_read_input_tokens']),
+    outputTokens: raw['output_tokens'],
+    webSearchRequests: count(serverTools['web_search_requests']),
+    serviceTier: tier === 'batch' || tier === 'priority' ? tier : 'standard',
+    inferenceGeo: typeof raw['inference_geo'] === 'string' ? raw['inference_geo'] : null,
+    speed: raw['speed'] === 'fast' ? 'fast' : 'standard',
+  }
+}

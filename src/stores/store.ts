@@ -1,0 +1,330 @@
+import type { SubmissionEvent, SubmissionState } from '../core/batch-state.ts'
+import type { Instant } from '../core/instant.ts'
+import type { LedgerEntry } from '../core/ledger.ts'
+import type { Outcome } from '../core/rows.ts'
+
+// What must survive a crash, in domain words. Methods are async and hold no transaction open across awaits; arguments
+// and answers can be cloned to a worker thread. Each method is one transaction; a method that writes takes the fence of
+// the writer's lease and answers `fenced` when a newer driver holds the run.
+
+/** Where bytes stand in a body file. */
+export interface BodyRef {
+  readonly file: number
+  readonly offset: number
+  readonly length: number
+}
+
+/**
+ * Append-only bytes: rendered requests, shared blocks, result lines. A writer appends only to files that it created and
+ * truncates nothing of another's; `sync` comes before the commit that refers to what was appended.
+ */
+export interface BodyStore {
+  append(bytes: Uint8Array): Promise<BodyRef>
+  read(ref: BodyRef): Promise<Uint8Array>
+  /** fdatasync of everything that this writer appended. */
+  sync(): Promise<void>
+  close(): Promise<void>
+}
+
+/**
+ * preparing: rows are being rendered, nothing was sent; a crash starts it anew. running: a driver may work on it.
+ * stopped: waits for a human (`stopReason`). canceled and finished are final.
+ */
+export type RunState = 'preparing' | 'running' | 'stopped' | 'finished' | 'canceled'
+
+export interface RunRecord {
+  readonly id: string
+  /** Of job and input: `run` on the same identity resumes or refuses instead of buying twice. */
+  readonly fingerprint: string
+  readonly name: string
+  readonly jobPath: string | null
+  readonly createdAt: Instant
+  readonly finishedAt: Instant | null
+  readonly state: RunState
+  /** For people; null unless stopped. */
+  readonly stopReason: string | null
+  /** `local`, `anthropic`, with base URL but never a key. */
+  readonly upstream: string
+  readonly upstreamKind: 'local' | 'anthropic'
+  /** From the headers of the first create; a later mismatch stops the run. */
+  readonly organizationId: string | null
+  readonly workspaceId: string | null
+  /** JobSettings as JSON (bigints as decimal strings). */
+  readonly settingsJson: string
+  /** The RunPlan as JSON; `{}` while preparing. */
+  readonly planJson: string
+  readonly rows: number
+}
+
+export interface NewRow {
+  readonly ordinal: number
+  readonly userId: string
+  readonly line: number | null
+  readonly model: string
+  /** Rows that may share a batch have equal variants: api version and betas, as one string. */
+  readonly variant: string
+  /** The stored request (`core/stored-request.ts`). */
+  readonly request: BodyRef
+  /** Exact bytes of `params` as sent, without marks, attachments in base64. */
+  readonly paramsBytes: number
+  /** Columns as JSON, for results. */
+  readonly columns: BodyRef
+  readonly expectedJson: string | null
+  /** Prefix hashes (`core/prefix-hash.ts`) at the positions where a mark could stand, shallow first, as JSON. */
+  readonly prefixesJson: string
+  /** Estimated prompt tokens: best and upper. */
+  readonly promptTokens: number
+  readonly promptTokensHigh: number
+  readonly maxTokens: number
+  /** Set for a row that cannot be sent: it is done, with the outcome `invalid`. */
+  readonly invalidProblem: string | null
+}
+
+/** pending: may be taken by the next wave. submitted: in an open submission. done: has its outcome. */
+export type RowState = 'pending' | 'submitted' | 'done'
+
+export interface RowRecord extends NewRow {
+  readonly state: RowState
+  /** The prefix group that planning gave it; null when nothing is shared. */
+  readonly group: string | null
+  readonly attempts: number
+  readonly notBefore: Instant | null
+  readonly outcome: Outcome | null
+  /** The submission whose attempt decided the outcome. */
+  readonly decidedBy: number | null
+}
+
+/** The little that wave planning needs of a pending row. */
+export interface PendingRow {
+  readonly ordinal: number
+  readonly variant: string
+  readonly model: string
+  readonly group: string | null
+  readonly paramsBytes: number
+  readonly userId: string
+  readonly attempts: number
+}
+
+export type WaveKind = 'primer' | 'probe' | 'bulk' | 'retry' | 'realtime'
+
+export interface SubmissionRecord {
+  readonly run: string
+  /** 1-based; part of every custom_id of the submission. */
+  readonly number: number
+  readonly wave: number
+  readonly kind: WaveKind
+  readonly variant: string
+  readonly state: SubmissionState
+  readonly rows: number
+  readonly sizeBytes: number
+  /** The marks of this submission by group, as JSON (`core/cache-plan.ts`, MarkPlan). */
+  readonly marksJson: string
+  /** Digest of rows and bytes, recorded with the intent. */
+  readonly fingerprint: string | null
+  readonly intentAt: Instant | null
+  /** The upstream's newest batch before the create: only newer ones can be ours. */
+  readonly newestIdBefore: string | null
+  readonly upstreamBatchId: string | null
+  /** The upstream's own timestamps. */
+  readonly createdAt: Instant | null
+  readonly endedAt: Instant | null
+  readonly expiresAt: Instant | null
+  readonly nextPollAt: Instant | null
+  readonly ingestedRows: number
+  /** Why it is where it is, for `status`. */
+  readonly because: string | null
+}
+
+/** Fields that an event may set. */
+export type SubmissionChange = Partial<
+  Pick<
+    SubmissionRecord,
+    | 'fingerprint'
+    | 'intentAt'
+    | 'newestIdBefore'
+    | 'upstreamBatchId'
+    | 'createdAt'
+    | 'endedAt'
+    | 'expiresAt'
+    | 'nextPollAt'
+    | 'because'
+    | 'sizeBytes'
+  >
+>
+
+/** One attempt of a row: one submission of it and how that ended. Kept as history, never overwritten. */
+export interface AttemptRecord {
+  readonly run: string
+  readonly submission: number
+  readonly ordinal: number
+  readonly customId: string
+  readonly at: Instant
+  readonly outcome: Outcome
+  readonly stopReason: string | null
+  /** `error.type` and message of the API for errored rows. */
+  readonly errorType: string | null
+  readonly errorMessage: string | null
+  /** The complete result line as received; null for rows that never got one. */
+  readonly result: BodyRef | null
+  /** Digest of the result: the same again changes nothing, a different one is loud. */
+  readonly resultDigest: string
+  /** null without `output.schema`; otherwise whether the answer was valid, and why not. */
+  readonly schemaValid: boolean | null
+  readonly schemaProblem: string | null
+  /** null without `expect`; otherwise 0 to 1 (`fields` gives the share of fields that matched). */
+  readonly score: number | null
+}
+
+export interface ResultToRecord {
+  readonly attempt: AttemptRecord
+  /** null when nothing was billed. */
+  readonly entry: LedgerEntry | null
+  /** done: this attempt decides the row. pending: the row goes into a later batch, not before `notBefore`. */
+  readonly next: { readonly kind: 'done' } | { readonly kind: 'pending'; readonly notBefore: Instant | null }
+}
+
+/** `conflict` names what differs: the row already has another result of the same submission. */
+export type RecordAnswer = 'recorded' | 'already_recorded' | 'conflict'
+
+export type LeaseAnswer =
+  | { readonly kind: 'held'; readonly fence: number }
+  | { readonly kind: 'taken'; readonly holder: string; readonly until: Instant }
+
+export type Fenced = 'fenced'
+
+export interface RowCounts {
+  readonly pending: number
+  readonly submitted: number
+  readonly succeeded: number
+  readonly errored: number
+  readonly canceled: number
+  readonly expired: number
+  readonly invalid: number
+  /** Among the succeeded. */
+  readonly refused: number
+  readonly truncated: number
+  readonly schemaInvalid: number
+}
+
+/** One row of `results`: the row, its deciding attempt and what it cost over all its attempts. */
+export interface ResultRecord {
+  readonly row: RowRecord
+  readonly attempt: AttemptRecord | null
+  /** All entries of the row, every attempt. */
+  readonly entries: readonly LedgerEntry[]
+}
+
+export interface StoredEvent {
+  readonly run: string
+  readonly at: Instant
+  /** 0 for events of the whole run. */
+  readonly submission: number
+  readonly kind: string
+  readonly detail: string
+}
+
+/** Runs, rows, submissions, attempts and the ledger. */
+export interface RunStore {
+  /** Writes the run in state `preparing`. */
+  createRun(run: RunRecord): Promise<void>
+  /** By unique prefix of the id, newest first; every run for the empty prefix. */
+  findRuns(idPrefix: string): Promise<RunRecord[]>
+  /** The newest run with this fingerprint that is not canceled; null when there is none. */
+  runByFingerprint(fingerprint: string): Promise<RunRecord | null>
+  /** Forgets a run that is still `preparing`, rows included. Answers false when it is past that. */
+  discardPreparing(run: string): Promise<boolean>
+  /** preparing → running, with the plan and the number of rows; groups are assigned before. */
+  startRun(run: string, fence: number, planJson: string, rows: number): Promise<'ok' | Fenced>
+  /** Compare-and-set on the state, with its event. */
+  setRunState(
+    run: string,
+    fence: number,
+    change: { from: readonly RunState[]; to: RunState; stopReason: string | null; at: Instant },
+  ): Promise<'ok' | 'not_in_state' | Fenced>
+  /** The plan as revised by a wave's measurements. */
+  savePlan(run: string, fence: number, planJson: string): Promise<'ok' | Fenced>
+  /** Records organisation and workspace once; answers `mismatch` when they differ from what is recorded. */
+  recordWorkspace(
+    run: string,
+    fence: number,
+    ids: { organizationId: string | null; workspaceId: string | null },
+  ): Promise<'ok' | 'mismatch' | Fenced>
+
+  /** One driver a run. Takes a free or lapsed lease, or renews one's own; each taking raises the fence. */
+  acquireLease(run: string, holder: string, now: Instant, until: Instant): Promise<LeaseAnswer>
+  renewLease(run: string, fence: number, until: Instant): Promise<'ok' | Fenced>
+  releaseLease(run: string, fence: number): Promise<void>
+
+  addRows(run: string, fence: number, rows: readonly NewRow[]): Promise<'ok' | Fenced>
+  /** Ascending by ordinal, from `afterOrdinal` (exclusive; -1 for the start). */
+  rowsPage(run: string, afterOrdinal: number, limit: number): Promise<RowRecord[]>
+  rowsByOrdinal(run: string, ordinals: readonly number[]): Promise<RowRecord[]>
+  assignGroups(
+    run: string,
+    fence: number,
+    groups: readonly { ordinal: number; group: string | null }[],
+  ): Promise<'ok' | Fenced>
+  /** Pending rows whose `notBefore` has come, by variant, model, group, ordinal; `after` is the last of the page before. */
+  pendingRows(run: string, now: Instant, after: PendingRow | null, limit: number): Promise<PendingRow[]>
+  /** The earliest `notBefore` of pending rows that still wait; null when none waits. */
+  nextRowAt(run: string, now: Instant): Promise<Instant | null>
+
+  /** Digest of a shared block → where it stands; used so that each distinct block is stored once a run. */
+  putBlocks(run: string, fence: number, blocks: readonly { hash: string; ref: BodyRef }[]): Promise<'ok' | Fenced>
+  blocks(run: string, hashes: readonly string[]): Promise<{ hash: string; ref: BodyRef }[]>
+
+  /** Creates a submission in state `planned` and moves its rows pending → submitted, one more attempt each. */
+  planSubmission(
+    fence: number,
+    submission: Omit<SubmissionRecord, 'number'>,
+    ordinals: readonly number[],
+  ): Promise<{ kind: 'planned'; number: number } | { kind: 'rows_taken' } | { kind: Fenced }>
+  submissions(run: string): Promise<SubmissionRecord[]>
+  /** Ordinals of a submission's rows, ascending. */
+  submissionRows(run: string, submission: number, afterOrdinal: number, limit: number): Promise<number[]>
+  /** Compare-and-set through `core/batch-state.ts` `evolve`, with its event, in one transaction. */
+  recordEvent(
+    run: string,
+    fence: number,
+    submission: number,
+    event: { kind: SubmissionEvent; from: SubmissionState; at: Instant; detail: string },
+    change: SubmissionChange,
+  ): Promise<'ok' | 'not_in_state' | Fenced>
+  /** A change without a change of state (next poll). */
+  touchSubmission(run: string, fence: number, submission: number, change: SubmissionChange): Promise<'ok' | Fenced>
+  /** Rows of a refused or lost submission go back to pending (their attempt counter goes back) or end as given. */
+  returnRows(
+    run: string,
+    fence: number,
+    submission: number,
+    then: { kind: 'pending'; notBefore: Instant | null },
+  ): Promise<number | Fenced>
+
+  /** Attempts, row states and ledger entries of a chunk of results, atomically; idempotent by (submission, ordinal). */
+  recordResults(
+    run: string,
+    fence: number,
+    submission: number,
+    results: readonly ResultToRecord[],
+  ): Promise<RecordAnswer[] | Fenced>
+  /** Ordinals of the submission that have no attempt recorded yet. */
+  missingResults(run: string, submission: number, limit: number): Promise<number[]>
+
+  counts(run: string): Promise<RowCounts>
+  /** Ascending by ordinal. */
+  resultsPage(run: string, afterOrdinal: number, limit: number): Promise<ResultRecord[]>
+  /** Ascending by submission and ordinal. `after` is the last entry of the page before. */
+  ledgerPage(
+    run: string,
+    after: { submission: number; ordinal: number } | null,
+    limit: number,
+  ): Promise<LedgerEntry[]>
+  addEvent(event: StoredEvent): Promise<void>
+  events(run: string): Promise<StoredEvent[]>
+  close(): Promise<void>
+}
+
+export interface Store {
+  readonly runs: RunStore
+  readonly bodies: BodyStore
+}
