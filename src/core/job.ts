@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from './json.ts'
-import type { PicoUsd } from './money.ts'
 import type { TierName } from './models.ts'
+import type { PicoUsd } from './money.ts'
 import type { ApiSettings, MessageRequest, Ttl } from './request.ts'
 
 /** How a column of expected values is compared with the answer. `fields`: each expected key, one by one. */
@@ -62,3 +62,28 @@ export interface TemplatePart {
 }
 
 export type { Json, MessageRequest }
+
+/** Settings as the store keeps them: bigints as decimal strings. */
+export function settingsToJson(settings: JobSettings): string {
+  return JSON.stringify(settings, (_key, value: unknown) =>
+    typeof value === 'bigint' ? value.toString() : value,
+  )
+}
+
+export function settingsFromJson(json: string): JobSettings {
+  const settings = JSON.parse(json) as Omit<JobSettings, 'budgetPicoUsd'> & { budgetPicoUsd: string | null }
+  return {
+    ...settings,
+    budgetPicoUsd: settings.budgetPicoUsd === null ? null : (BigInt(settings.budgetPicoUsd) as PicoUsd),
+  }
+}
+
+/** Rows that may share a batch have equal variants: the headers of the create call cover all its rows. */
+export function variantOf(settings: ApiSettings): string {
+  return [settings.apiVersion, ...settings.betas].join(',')
+}
+
+export function settingsOfVariant(variant: string): ApiSettings {
+  const [apiVersion = '', ...betas] = variant.split(',')
+  return { apiVersion, betas }
+}
