@@ -15,6 +15,8 @@ export interface TitheErrorOptions {
   readonly retry?: RetrySafety
   readonly exitCode?: ExitCode
   readonly cause?: unknown
+  /** Everything that was found wrong, when it was collected before stopping. */
+  readonly problems?: readonly Problem[]
 }
 
 /** 0 all rows succeeded · 1 finished, some did not · 2 usage or configuration · 3 upstream or store unavailable
@@ -29,6 +31,7 @@ export class TitheError extends Error {
   readonly where: Where | null
   readonly retry: RetrySafety
   readonly exitCode: ExitCode
+  readonly problems: readonly Problem[]
   constructor(code: string, message: string, options: TitheErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
@@ -36,6 +39,7 @@ export class TitheError extends Error {
     this.where = options.where ?? null
     this.retry = options.retry ?? 'never'
     this.exitCode = options.exitCode ?? 2
+    this.problems = options.problems ?? []
   }
 }
 

@@ -6,6 +6,14 @@ import type { ApiSettings, MessageRequest, Ttl } from './request.ts'
 /** How a column of expected values is compared with the answer. `fields`: each expected key, one by one. */
 export type ExpectMatch = 'exact' | 'json' | 'fields'
 
+/** Where the right answers stand and how they are compared. */
+export interface Expectation {
+  readonly column: string
+  readonly match: ExpectMatch
+  /** The key of a JSON answer that is compared; the whole answer when absent. */
+  readonly field?: string
+}
+
 /**
  * What the user decided, resolved: paths absolute, durations in milliseconds, money in picodollars. Everything the
  * planner and the driver need to know about a job but its rows; stored with the run, so that resume reads only the home.
@@ -22,7 +30,7 @@ export interface JobSettings extends ApiSettings {
   readonly cache: 'auto' | 'off' | { readonly ttl: Ttl }
   readonly batch: 'auto' | 'off'
   readonly tier: TierName
-  readonly expect: { readonly column: string; readonly match: ExpectMatch } | null
+  readonly expect: Expectation | null
   /** The JSON Schema of `output.schema`; null for text. */
   readonly outputSchema: JsonObject | null
   /** Tokens; `expected_output` of the job, null when unsaid. */
