@@ -27,6 +27,12 @@ export interface PriceBand {
   readonly rates: Rates
 }
 
+/** An exact factor on every token rate: one half for a batch, eleven tenths for US inference (claude-api.md 3.13). */
+export interface Ratio {
+  readonly numerator: bigint
+  readonly denominator: bigint
+}
+
 /** The prices of one model from one date on, bands by ascending prompt size. */
 export interface Price {
   readonly model: string
@@ -34,6 +40,7 @@ export interface Price {
   readonly bands: readonly PriceBand[]
   /** Rates of `speed: "fast"`, where the model has it. */
   readonly fast: Rates | null
+  readonly ratios: { readonly batch: Ratio; readonly usInference: Ratio }
   readonly source: string
   readonly sure: Fact<unknown>['sure']
   /** Set when the job's own `prices:` replaced the published rates. */
@@ -48,17 +55,27 @@ export interface ParameterRules {
   /** What the model does when `thinking` is left out. */
   readonly thinkingByDefault: boolean
   readonly thinkingTypes: readonly ThinkingType[]
+  /** Accepted still, but on their way out. */
+  readonly thinkingTypesDeprecated: readonly ThinkingType[]
   /** Highest effort at which `disabled` / `between_tools` is accepted; null where effort does not matter. */
   readonly thinkingDisabledEffortMax: Effort | null
+  /** Under `2023-06-01`; the newer version has none for any model (claude-api.md 1.1). */
   readonly samplingParameters: boolean
+  /** Where they are refused: whether stating the default (`temperature: 1`) passes all the same. */
+  readonly samplingDefaults: boolean
   /** `tool_choice` any / tool. */
   readonly forcedToolChoice: boolean
   readonly prefill: boolean
   readonly systemMessages: boolean
   /** Empty where the model has no effort. */
   readonly efforts: readonly Effort[]
+  /** Among `efforts`, those that the API may yet refuse: its Models API says, the documentation does not. */
+  readonly effortsUnsure: readonly Effort[]
   readonly effortDefault: Effort | null
   readonly inferenceGeo: boolean
+  /** What `speed: "fast"` does in realtime, and the beta it needs (claude-api.md 3.13); never in a batch. */
+  readonly fastMode: 'supported' | 'ignored' | 'refused'
+  readonly fastModeBeta: string | null
   readonly imageTier: 'standard' | 'high'
 }
 
@@ -85,6 +102,7 @@ export interface Model {
   readonly toolPromptTokens: { readonly auto: number; readonly forced: number | null } | null
   readonly source: string
   readonly checked: string
+  readonly sure: Fact<unknown>['sure']
 }
 
 /** Every model that we know, retired ones included, and rules that hold for all. */
@@ -113,6 +131,20 @@ export interface ApiRules {
   readonly imagesMany: number
   readonly imagesMax: { readonly context200k: number; readonly larger: number }
   readonly pdfPagesMax: { readonly context200k: number; readonly larger: number }
+  /** From this context window on, the `larger` limits above hold. */
+  readonly largerContextTokens: number
+  readonly messagesMax: number
+  readonly userIdCharactersMax: number
+  readonly documentTitleCharactersMax: number
+  readonly thinkingBudgetTokensMin: number
+  readonly strictToolsMax: number
+  /** Over all strict schemas of a request together. */
+  readonly schemaOptionalsMax: number
+  readonly schemaUnionsMax: number
+  readonly schemaFormats: readonly string[]
+  readonly apiVersions: readonly string[]
+  /** The beta that raises `max_tokens` in batches to `outputTokensMaxBatchBeta`. */
+  readonly batchOutputBeta: string
   readonly tiers: Readonly<Record<TierName, TierLimits>>
   /** Batch latencies in ms, ascending, from recordings: the prior for waits (data/README.md, claude-api.md 2.9). */
   readonly batchLatencyMs: readonly number[]

@@ -31,13 +31,27 @@ export function parseUsd(text: string | number): PicoUsd | null {
 /** Multiplies by a ratio that must leave no remainder: prices are chosen so that it does not. */
 export function timesRatio(amount: bigint, numerator: bigint, denominator: bigint): PicoUsd {
   const product = amount * numerator
-  assert(product % denominator === 0n, `${amount} × ${numerator}/${denominator} is a whole number of picodollars`)
+  assert(
+    product % denominator === 0n,
+    `${amount} × ${numerator}/${denominator} is a whole number of picodollars`,
+  )
   return picoUsd(product / denominator)
 }
 
 /** For JSON beside the exact `cost_pico_usd` string, and for charts. May lose digits past 2⁵³ picodollars. */
 export function toUsdNumber(amount: bigint): number {
   return Number(amount) / 1e12
+}
+
+/** The two spellings of an amount in JSON: `cost_pico_usd`, exact, beside `cost_usd`; both null when unpriced. */
+export function moneyFields<Name extends string>(
+  name: Name,
+  amount: bigint | null,
+): { [key in `${Name}_pico_usd`]: string | null } & { [key in `${Name}_usd`]: number | null } {
+  return {
+    [`${name}_pico_usd`]: amount === null ? null : amount.toString(),
+    [`${name}_usd`]: amount === null ? null : toUsdNumber(amount),
+  } as ReturnType<typeof moneyFields<Name>>
 }
 
 /** `$16.52`, `$0.0031`, `$0.00`; half away from zero. Small amounts keep two significant digits. */
