@@ -1,0 +1,36 @@
+import { instant, MINUTE_MS } from '../core/instant.ts'
+import { idsFrom } from './ids.ts'
+import type { Clock, Ids } from './runtime.ts'
+
+/** The machine's clock. */
+export function systemClock(): Clock {
+  const now = () => instant(Date.now())
+  return {
+    kind: 'real',
+    now,
+    hold: (operation) => operation,
+    async sleepUntil(at, signal) {
+      signal?.throwIfAborted()
+      // Timers stand still while a laptop sleeps and end after 24 days: the wall clock is read again every minute.
+      for (let left = at - now(); left > 0; left = at - now()) await timer(Math.min(left, MINUTE_MS), signal)
+    },
+  }
+}
+
+export function systemIds(): Ids {
+  return idsFrom(Math.random)
+}
+
+function timer(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(handle)
+      reject(signal?.reason)
+    }
+    const handle = setTimeout(() => {
+      signal?.removeEventListener('abort', stop)
+      resolve()
+    }, ms)
+    signal?.addEventListener('abort', stop, { once: true })
+  })
+}
