@@ -94,6 +94,8 @@ export interface Model {
   /** With the beta `output-300k-2026-03-24`, in batches only; null where the beta does not apply. */
   readonly outputTokensMaxBatchBeta: number | null
   readonly tokenizer: 'old' | 'new'
+  /** Which of a tier's limits per minute hold for it: `minuteLimitsOf`. */
+  readonly rateClass: 'standard' | 'fable'
   /** Cumulative prefix tokens below which nothing is cached, ascending by date. */
   readonly minimumCacheable: readonly Fact<number>[]
   readonly prices: readonly Price[]
@@ -151,12 +153,21 @@ export interface ApiRules {
 }
 
 export type TierName = 'start' | 'build' | 'scale'
-export interface TierLimits {
-  readonly queuedRowsMax: number
-  readonly batchRequestsPerMinute: number
+export interface MinuteLimits {
   readonly requestsPerMinute: number
   readonly inputTokensPerMinute: number
   readonly outputTokensPerMinute: number
+}
+export interface TierLimits extends MinuteLimits {
+  readonly queuedRowsMax: number
+  readonly batchRequestsPerMinute: number
+  /** Fable and Mythos have limits of their own in realtime (claude-api.md 6.4). */
+  readonly fableClass: MinuteLimits
+}
+
+/** The realtime limits per minute of one model in a tier. */
+export function minuteLimitsOf(rules: ApiRules, tier: TierName, model: Model): MinuteLimits {
+  return model.rateClass === 'fable' ? rules.tiers[tier].fableClass : rules.tiers[tier]
 }
 
 export function findModel(catalogue: Catalogue, name: string): Model | null {
