@@ -1,4 +1,6 @@
+import { costOf, realtimeCostOf } from './cost.ts'
 import type { Instant } from './instant.ts'
+import { type Catalogue, findModel, priceAt } from './models.ts'
 import type { PicoUsd } from './money.ts'
 import type { Usage } from './usage.ts'
 
@@ -27,4 +29,21 @@ export interface LedgerEntry {
   readonly priceBook: string
   /** `paid`, or `duplicate` for an answer to a submission that should not have existed. */
   readonly kind: 'paid' | 'duplicate'
+}
+
+export interface PaidAnswer extends Omit<LedgerEntry, 'costPicoUsd' | 'realtimePicoUsd' | 'priceBook'> {
+  /** The price book, contract rates included. */
+  readonly catalogue: Catalogue
+}
+
+/** The ledger's line for one answer, priced with what was in force when it was given. */
+export function entryFor({ catalogue, ...answer }: PaidAnswer): LedgerEntry {
+  const model = findModel(catalogue, answer.model)
+  const price = model === null ? null : priceAt(model, answer.at)
+  return {
+    ...answer,
+    costPicoUsd: price === null ? null : costOf(answer.usage, price, catalogue).totalPicoUsd,
+    realtimePicoUsd: price === null ? null : realtimeCostOf(answer.usage, price, catalogue),
+    priceBook: catalogue.version,
+  }
 }

@@ -113,6 +113,8 @@ export interface Catalogue {
   readonly version: string
   readonly models: readonly Model[]
   readonly webSearchPicoUsd: bigint
+  /** The same in every price of the book. */
+  readonly priceRatios: Price['ratios']
   /** `claude-api.md` 3 and 2.9 as data. */
   readonly rules: ApiRules
 }

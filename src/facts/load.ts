@@ -35,10 +35,15 @@ export function ratePicoUsd(usdPerMillionTokens: number): bigint {
 
 function catalogueOf(files: FactFiles): Catalogue {
   const { models, prices } = files
+  const priceRatios = {
+    batch: ratioOf(prices.batchRatio.value),
+    usInference: ratioOf(prices.usInferenceRatio.value),
+  }
   return {
     version: versionOf(files),
-    models: models.map((fact) => modelOf(fact, files)),
+    models: models.map((fact) => modelOf(fact, files, priceRatios)),
     webSearchPicoUsd: parseUsd(prices.webSearchUsd.value)!,
+    priceRatios,
     rules: Object.fromEntries(
       Object.entries(files.limits).map(([name, fact]) => [name, fact.value]),
     ) as unknown as ApiRules,
@@ -55,16 +60,14 @@ function versionOf(files: FactFiles): string {
   return `${newest}.${sha256Hex(text).slice(0, 12)}`
 }
 
-function modelOf(fact: FactFiles['models'][number], files: FactFiles): Model {
+function modelOf(fact: FactFiles['models'][number], files: FactFiles, ratios: Price['ratios']): Model {
   const { id } = fact.value
   const parameters = files.parameters.parameters.find((row) => row.models.includes(id))
   assert(parameters, `parameters.json has a row for ${id}`)
   const toolPrompt = files.parameters.toolPromptTokens.find((row) => row.models.includes(id))
   return {
     ...fact.value,
-    prices: files.prices.prices
-      .filter((price) => price.model === id)
-      .map((price) => priceOf(price, files.prices)),
+    prices: files.prices.prices.filter((price) => price.model === id).map((price) => priceOf(price, ratios)),
     parameters: parameters.value,
     toolPromptTokens: toolPrompt?.value ?? null,
     source: fact.source,
@@ -73,14 +76,14 @@ function modelOf(fact: FactFiles['models'][number], files: FactFiles): Model {
   }
 }
 
-function priceOf(fact: FactFiles['prices']['prices'][number], prices: FactFiles['prices']): Price {
+function priceOf(fact: FactFiles['prices']['prices'][number], ratios: Price['ratios']): Price {
   const { bands, fast } = fact.value
   return {
     model: fact.model,
     from: fact.from,
     bands: bands.map((band) => ({ promptTokensMax: band.promptTokensMax, rates: ratesOf(band.rates) })),
     fast: fast ? ratesOf(fast) : null,
-    ratios: { batch: ratioOf(prices.batchRatio.value), usInference: ratioOf(prices.usInferenceRatio.value) },
+    ratios,
     source: fact.source,
     sure: fact.sure,
     contract: false,
