@@ -78,6 +78,19 @@ test('whoever was woken may sleep again or hold before anyone later wakes', asyn
   assert.deepEqual(seen, ['held work at 10', 'early at 15', 'late at 20'])
 })
 
+test('an operation that begins a turn of the event loop later still comes before time', async () => {
+  const clock = virtualClock(START)
+  const sleeping = clock.sleepUntil(after(5))
+  await turns(1)
+  const gate = Promise.withResolvers<void>()
+  const held = clock.hold(gate.promise)
+  await turns(5)
+  assert.equal(clock.now(), START)
+  gate.resolve()
+  await held
+  await sleeping
+})
+
 test('a sleep into the past ends without an advance', async () => {
   const clock = virtualClock(START)
   const later = clock.sleepUntil(after(1))

@@ -206,11 +206,11 @@ for (const status of [400, 401, 402, 403, 404, 413, 429]) {
   test(`a ${status} of the API refuses a create, after one POST`, async (t) => {
     const { upstream, seen } = await stub(
       t,
-      json(status, apiError('some_error', 'Because.'), { 'retry-after': '3' }),
+      json(status, apiError('some_error', `Because of ${KEY}.`), { 'retry-after': '3' }),
     )
     const answer = await upstream.createBatch(TWO_ROWS, CONTEXT)
     assert.equal(answer.kind, 'refused')
-    assert.deepEqual(answer.error, { status, type: 'some_error', message: 'Because.' })
+    assert.deepEqual(answer.error, { status, type: 'some_error', message: 'Because of [key].' })
     assert.equal(answer.headers.retryAfterMs, 3_000)
     assert.equal(seen.length, 1)
   })

@@ -148,7 +148,8 @@ class AnthropicUpstream implements Upstream {
         body: batchBytes(body, progress),
         bodyBytes: body.sizeBytes,
       }
-      return createAnswerOf(await this.#send(call, client))
+      const answer = await this.#send(call, client)
+      return createAnswerOf(answer, this.#apiErrorOf(answer))
     } catch (error) {
       if (progress.failure !== null) throw progress.failure.error
       // A body whose end never left this process cannot have been accepted.
@@ -333,10 +334,15 @@ class AnthropicUpstream implements Upstream {
 
   // -- saying what went wrong --
 
-  /** The API's error, or its status where a proxy answered. Should either repeat the key, it is taken out. */
-  #errorOf({ status, body }: HttpAnswer): ApiError {
-    const error = parseApiError(status, body) ?? { status, type: 'unknown_error', message: `HTTP ${status}` }
-    return { ...error, message: error.message.replaceAll(this.#apiKey, '[key]') }
+  /** The error as the API tells it; null where a proxy answered. Should it repeat the key, the key is taken out. */
+  #apiErrorOf({ status, body }: HttpAnswer): ApiError | null {
+    const error = parseApiError(status, body)
+    return error && { ...error, message: error.message.replaceAll(this.#apiKey, '[key]') }
+  }
+
+  #errorOf(answer: HttpAnswer): ApiError {
+    const { status } = answer
+    return this.#apiErrorOf(answer) ?? { status, type: 'unknown_error', message: `HTTP ${status}` }
   }
 
   #refused(what: string, { status, type, message }: ApiError): TitheError {
@@ -366,12 +372,11 @@ class AnthropicUpstream implements Upstream {
 }
 
 /** Exactly as `CreateAnswer` documents. */
-function createAnswerOf(answer: HttpAnswer): CreateAnswer {
+function createAnswerOf(answer: HttpAnswer, error: ApiError | null): CreateAnswer {
   const { status, headers, body } = answer
   const batch = status === 200 && body !== null ? parseMessageBatch(body) : null
   if (batch !== null) return { kind: 'accepted', batch, headers }
   if (NOT_ACCEPTED.includes(status)) {
-    const error = parseApiError(status, body)
     if (error !== null) return { kind: 'refused', error, headers }
     // Whoever found the body too large has not taken it in, whatever their page looks like. The other refusals must be
     // the API's own: a proxy that blocks an answer may have let the request pass.
