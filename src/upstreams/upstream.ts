@@ -52,7 +52,12 @@ export interface CallContext extends ApiSettings {
 
 export type MessageAnswer =
   | { readonly kind: 'answered'; readonly message: JsonObject; readonly headers: AnswerHeaders }
-  | { readonly kind: 'refused'; readonly error: ApiError; readonly body: JsonObject; readonly headers: AnswerHeaders }
+  | {
+      readonly kind: 'refused'
+      readonly error: ApiError
+      readonly body: JsonObject
+      readonly headers: AnswerHeaders
+    }
 
 /** Whatever answers Messages calls. */
 export interface Messages {
@@ -62,6 +67,23 @@ export interface Messages {
    */
   createMessage(body: Uint8Array, context: CallContext): Promise<MessageAnswer>
   countTokens(body: Uint8Array, context: CallContext): Promise<number>
+}
+
+/** A row of a batch, executed by an embedded service that knows how long an answer takes before it is complete. */
+export interface ExecutedRow<Effects> {
+  readonly answer: MessageAnswer
+  /** When the answer is complete; until then the row occupies its place among the concurrent ones. */
+  readonly endsAt: Instant
+  /** Committed with the row's result (`stores/served-store.ts`). */
+  readonly effects: Effects
+}
+
+export interface RowExecutor<Effects> {
+  executeRow(
+    body: Uint8Array,
+    context: CallContext,
+    row: { readonly batchId: string; readonly customId: string },
+  ): Promise<ExecutedRow<Effects>>
 }
 
 /** A batch about to be created. Elements are the exact bytes of `{"custom_id":…,"params":…}`. */
