@@ -97,7 +97,8 @@ export interface JobProfile {
   readonly pools: readonly PoolProfile[]
   readonly sharedPrefixes: number
   readonly paramsBytes: number
-  readonly paramsBytesMax: number
+  /** The row with the most bytes; null without rows. */
+  readonly largestRow: { readonly ordinal: number; readonly paramsBytes: number } | null
   readonly ownBytes: number
   readonly promptTokens: Band<number>
   /** Of the largest row, by its upper estimate. */
@@ -148,7 +149,7 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
   let invalidRows = 0
   let sharedPrefixes = 0
   let paramsBytes = 0
-  let paramsBytesMax = 0
+  let largestRow: JobProfile['largestRow'] = null
   let ownBytes = 0
   let promptTokensMax = 0
   let maxTokensMax = 0
@@ -208,7 +209,9 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
     add(row) {
       rows++
       paramsBytes += row.paramsBytes
-      paramsBytesMax = Math.max(paramsBytesMax, row.paramsBytes)
+      if (row.paramsBytes > (largestRow?.paramsBytes ?? -1)) {
+        largestRow = { ordinal: row.ordinal, paramsBytes: row.paramsBytes }
+      }
       ownBytes += row.ownBytes
       promptTokensMax = Math.max(promptTokensMax, row.promptTokens.high)
       maxTokensMax = Math.max(maxTokensMax, row.maxTokens)
@@ -251,7 +254,7 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
       pools: [...pools.values()],
       sharedPrefixes,
       paramsBytes,
-      paramsBytesMax,
+      largestRow,
       ownBytes,
       promptTokens: { ...promptTokens },
       promptTokensMax,
@@ -279,7 +282,7 @@ function zeros(cuts: readonly number[]): number[] {
 
 /**
  * A Bloom filter of fixed size: says whether a hash was offered before. It never forgets one, and takes one for another
- * in about 2 of a million cases after 300,000 hashes, 3 of a thousand after 2 million; such a prefix is then counted as
+ * in about 2 of a million cases after 300,000 hashes, 2 of a thousand after 2 million; such a prefix is then counted as
  * shared by two rows, which no plan hangs on.
  */
 class SeenOnce {

@@ -45,6 +45,34 @@ export type RouteName =
   | 'batch_primed_5m'
   | 'batch_primed_1h'
 
+export interface HitRate {
+  readonly expected: number
+  readonly low: number
+  readonly high: number
+  readonly certainty: 'assumed' | 'measured'
+  readonly why: string
+}
+
+export interface CostPart {
+  readonly what: string
+  readonly share: number
+  readonly cost: PicoUsd
+}
+
+/** What the job costs as a batch at a given hit rate, for each TTL (claude-api.md 3.14). */
+export interface HitRateCost {
+  readonly hitRate: number
+  readonly cost5m: PicoUsd
+  readonly cost1h: PicoUsd
+}
+
+/** Rows that go together; waves follow one another. */
+export interface WavePlan {
+  readonly kind: 'primer' | 'probe' | 'bulk' | 'realtime'
+  readonly rows: number
+  readonly because: string
+}
+
 /** One line of the table of routes. Costs are null when a model of the job has no price: *unpriced*, never zero. */
 export interface RoutePlan {
   readonly route: RouteName
@@ -55,8 +83,10 @@ export interface RoutePlan {
   readonly extreme: 'every row reads' | 'no row reads' | null
   /** Everything goes wrong: upper-bound input written by every row, `max_tokens` output. */
   readonly worstCase: PicoUsd | null
-  /** Share of rows expected to read the shared prefix, 0 to 1; null where nothing is marked. */
-  readonly hitRate: { readonly expected: number; readonly certainty: 'assumed' | 'measured'; readonly why: string } | null
+  /** Share of the marked rows expected to read, 0 to 1, and its band; null where nothing is marked. */
+  readonly hitRate: HitRate | null
+  /** What `cost.best` is made of: each way it may go, with its share of the rows and the cost if all rows went so. */
+  readonly expectedParts: readonly CostPart[]
   /** 1 − cost / realtime cost, expected; never from the best case. */
   readonly savings: number | null
   readonly finishMs: { readonly median: number; readonly p95: number; readonly latest: number }
@@ -86,18 +116,22 @@ export interface RunPlan {
   readonly invalidRows: number
   /** Tokens of all rows. */
   readonly promptTokens: Band<number>
-  /** Tokens of all rows; null when unknown, then priced up to `max_tokens`. */
+  /** Tokens of all rows. When `unknown`, `best` and `high` are `max_tokens` of every row: an upper bound, not a guess. */
   readonly outputTokens: Band<number> & { readonly source: 'given' | 'history' | 'probe' | 'unknown' }
   /** Whether text was counted whole or from a sample. */
   readonly counting: 'stated' | 'exact' | 'sampled'
-  readonly requestBytes: number
+  /** Exact bytes of all rows' `params`; null for stated sizes. */
+  readonly requestBytes: number | null
   readonly groups: readonly GroupPlan[]
   /** Distinct shared prefixes found, whether or not they are marked. */
   readonly sharedPrefixes: number
   readonly template: TemplateOutline | null
+  /** Batches that the waves come to, by rows and by mean bytes; 0 on a realtime route. */
   readonly batches: number
-  readonly waves: readonly { readonly kind: string; readonly rows: number; readonly because: string }[]
+  readonly waves: readonly WavePlan[]
   readonly routes: readonly RoutePlan[]
+  /** Empty where nothing can be marked or a model is unpriced. */
+  readonly hitRates: readonly HitRateCost[]
   readonly chosen: RouteName
   readonly chosenBecause: string
   readonly alternatives: readonly ModelAlternative[]

@@ -25,7 +25,7 @@ export interface WaveSummary {
 export interface WaveView {
   readonly now: Instant
   readonly route: RouteName
-  readonly groups: readonly GroupPlan[]
+  readonly groups: readonly Pick<GroupPlan, 'group' | 'prime'>[]
   /** Rows that can be sent, whole run. */
   readonly rows: number
   /** Rows that may be taken now. */

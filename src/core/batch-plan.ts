@@ -1,0 +1,109 @@
+import { assert } from './assert.ts'
+import { type Problem, problem } from './errors.ts'
+import type { ApiRules } from './models.ts'
+import type { GroupPlan, RouteName, WavePlan } from './run-plan.ts'
+import { instant } from './instant.ts'
+import { nextWave, type WaveSummary } from './waves.ts'
+
+/** A row as it will stand in a batch: `bytes` of `{"custom_id":…,"params":…}`. */
+export interface RowToBatch {
+  readonly ordinal: number
+  readonly bytes: number
+}
+
+export interface BatchLimits {
+  readonly rowsMax: number
+  readonly bytesMax: number
+  /** How full a batch is made, 0 to 1; a single row may fill it to the brim. */
+  readonly fill: number
+}
+
+export interface PlannedBatch {
+  readonly ordinals: readonly number[]
+  /** Of the whole HTTP body. */
+  readonly sizeBytes: number
+}
+
+/**
+ * Full batches are refused whole, and what "256 MB" means is not said (claude-api.md 2.2): 95 % leaves room for both.
+ */
+export const BATCH_FILL = 0.95
+
+export function batchLimits(rules: Pick<ApiRules, 'batchRowsMax' | 'batchBytesMax'>): BatchLimits {
+  return { rowsMax: rules.batchRowsMax, bytesMax: rules.batchBytesMax, fill: BATCH_FILL }
+}
+
+const ENVELOPE_BYTES = '{"requests":['.length + ']}'.length
+const COMMA_BYTES = 1
+
+/**
+ * Splits rows into batches, order kept. `sizeBytes` is that of the HTTP body, to the byte. Lazy: memory is that of one
+ * batch. Rows that no batch can hold are refused before (`rowTooLarge`).
+ */
+export function* planBatches(rows: Iterable<RowToBatch>, limits: BatchLimits): Generator<PlannedBatch> {
+  const rowsMax = Math.max(1, Math.floor(limits.rowsMax * limits.fill))
+  const bytesMax = Math.floor(limits.bytesMax * limits.fill)
+  let ordinals: number[] = []
+  let sizeBytes = ENVELOPE_BYTES
+  for (const row of rows) {
+    assert(rowTooLarge(row, limits.bytesMax) === null, 'a row larger than a batch was refused when planning')
+    const grown = sizeBytes + COMMA_BYTES + row.bytes
+    if (ordinals.length > 0 && (ordinals.length >= rowsMax || grown > bytesMax)) {
+      yield { ordinals, sizeBytes }
+      ordinals = []
+      sizeBytes = ENVELOPE_BYTES
+    }
+    sizeBytes += row.bytes + (ordinals.length > 0 ? COMMA_BYTES : 0)
+    ordinals.push(row.ordinal)
+  }
+  if (ordinals.length > 0) yield { ordinals, sizeBytes }
+}
+
+/** A row that fills more than a batch by itself; null when it fits. */
+export function rowTooLarge(row: RowToBatch, bytesMax: number): Problem | null {
+  const bytes = ENVELOPE_BYTES + row.bytes
+  if (bytes <= bytesMax) return null
+  return problem(
+    'row_larger_than_batch',
+    `row ${row.ordinal + 1} makes a batch of ${bytes.toLocaleString('en-US')} bytes by itself; the limit is ${bytesMax.toLocaleString('en-US')}`,
+    { hint: 'give large media as a url or file source, or split the row' },
+  )
+}
+
+/** Rows that may be queued upstream at once: the tier's limit, with the room that batches have too. */
+export function rowsInFlightMax(queuedRowsMax: number): number {
+  return Math.max(1, Math.floor(queuedRowsMax * BATCH_FILL))
+}
+
+/** What `planWaves` needs to know of a job. */
+export interface WavesToPlan {
+  readonly rows: number
+  readonly route: RouteName
+  readonly groups: readonly Pick<GroupPlan, 'group' | 'prime'>[]
+  readonly withinMs: number | null
+  readonly rowsInFlightMax: number
+}
+
+/**
+ * The waves that a job will go in if nothing surprises: what `nextWave` would decide if every wave simply ended. The
+ * driver asks `nextWave` itself, so plan and run cannot disagree.
+ */
+export function planWaves(job: WavesToPlan): WavePlan[] {
+  const waves: WavePlan[] = []
+  const summaries: WaveSummary[] = []
+  let pending = job.rows
+  for (;;) {
+    const decision = nextWave({
+      now: instant(0),
+      nextRowAt: null,
+      pending,
+      waves: summaries,
+      ...job,
+    })
+    if (decision.kind === 'wait' || decision.kind === 'done') return waves
+    const rows = decision.kind === 'primer' ? Math.min(pending, decision.groups.length) : decision.rows
+    waves.push({ kind: decision.kind, rows, because: decision.because })
+    summaries.push({ wave: waves.length, kind: decision.kind, rows, open: false, startedAt: null })
+    pending -= rows
+  }
+}

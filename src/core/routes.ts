@@ -1,0 +1,398 @@
+import { type Survival, survivalOf, latencyOfWaves } from './batch-latency.ts'
+import { planWaves, rowsInFlightMax } from './batch-plan.ts'
+import { type Placement, type PlacementTerms, placeMarks } from './cache-plan.ts'
+import { savingsOf } from './cost.ts'
+import { formatDuration, MINUTE_MS } from './instant.ts'
+import type { JobSettings } from './job.ts'
+import { ESTIMATES, type Estimate, type JobProfile, type PoolProfile } from './job-profile.ts'
+import { type Catalogue, minimumCacheableTokens, type TierLimits } from './models.ts'
+import type { Instant } from './instant.ts'
+import { formatUsd, type PicoUsd, picoUsd } from './money.ts'
+import type { OutputEstimate } from './output-estimate.ts'
+import { type CostTerms, poolCost, type PricedPool, poolUsage, type Scenario, usualRates } from './pool-cost.ts'
+import type { Priors } from './priors.ts'
+import type { Ttl } from './request.ts'
+import type { Band, CostPart, HitRate, HitRateCost, RouteName, RoutePlan, WavePlan } from './run-plan.ts'
+import { primerPatienceMs } from './waves.ts'
+
+// Every route that a job could take, priced and timed. A route's expected cost is a mixture of certain ones (every row
+// reads, none does, unmarked), each priced exactly; the shares are assumptions until a run has measured them.
+
+export interface RouteShape {
+  readonly route: RouteName
+  readonly tier: 'standard' | 'batch'
+  readonly marks: 'none' | 'cold' | 'primed'
+  readonly ttl: Ttl | null
+}
+
+/** In the order in which they are shown; on equal cost the earlier, simpler one is chosen. */
+export const ROUTES: readonly RouteShape[] = [
+  { route: 'realtime', tier: 'standard', marks: 'none', ttl: null },
+  { route: 'realtime_cache_5m', tier: 'standard', marks: 'cold', ttl: '5m' },
+  { route: 'realtime_cache_1h', tier: 'standard', marks: 'cold', ttl: '1h' },
+  { route: 'batch', tier: 'batch', marks: 'none', ttl: null },
+  { route: 'batch_cold_5m', tier: 'batch', marks: 'cold', ttl: '5m' },
+  { route: 'batch_cold_1h', tier: 'batch', marks: 'cold', ttl: '1h' },
+  { route: 'batch_primed_5m', tier: 'batch', marks: 'primed', ttl: '5m' },
+  { route: 'batch_primed_1h', tier: 'batch', marks: 'primed', ttl: '1h' },
+]
+
+/** The hit rates at which claude-api.md 3.14 states the cost. */
+const HIT_RATES_SHOWN = [0.98, 0.9, 0.7, 0.5, 0.3, 0]
+
+export interface RouteTerms {
+  readonly profile: JobProfile
+  /** Null when a model of the job has no price. */
+  readonly pools: readonly PricedPool[] | null
+  readonly catalogue: Catalogue
+  readonly at: Instant
+  readonly settings: JobSettings
+  readonly priors: Priors
+  readonly output: OutputEstimate
+}
+
+/** A route with what the plan needs beside its line in the table. */
+export interface PricedRoute {
+  readonly plan: RoutePlan
+  readonly shape: RouteShape
+  readonly waves: readonly WavePlan[]
+  /** By pool, in the order of the pools; empty when unpriced. */
+  readonly placements: readonly { readonly placement: Placement; readonly terms: PlacementTerms }[]
+}
+
+type Placed = PricedRoute['placements']
+
+export function priceRoutes(terms: RouteTerms): PricedRoute[] {
+  return ROUTES.map((shape) => priceRoute(shape, terms))
+}
+
+/** The whole job uncached in realtime: what savings are measured against. Null when unpriced. */
+export function baselineCost(terms: RouteTerms): PicoUsd | null {
+  const { pools, output } = terms
+  if (pools === null) return null
+  const unmarked = pools.map(({ pool }) => withoutOwnMarks(pool))
+  return totalCost(terms, unmarked, [], { estimate: 'best', scenario: 'unmarked', tier: 'standard', output })
+}
+
+/** What the job costs as a marked batch, by hit rate over its marked rows. */
+export function hitRateCosts(terms: RouteTerms): HitRateCost[] {
+  const placed5m = place(terms, '5m', 1)
+  const placed1h = place(terms, '1h', 1)
+  if (terms.pools === null || markedRows(placed5m) === 0 || markedRows(placed1h) === 0) return []
+  const cost = (placed: Placed, hitRate: number): PicoUsd => {
+    const end = (scenario: Scenario) =>
+      totalCost(terms, null, placed, { estimate: 'best', scenario, tier: 'batch', output: terms.output })
+    return mix([
+      { share: hitRate, cost: end('all_read') },
+      { share: 1 - hitRate, cost: end('all_write') },
+    ])
+  }
+  return HIT_RATES_SHOWN.map((hitRate) => ({
+    hitRate,
+    cost5m: cost(placed5m, hitRate),
+    cost1h: cost(placed1h, hitRate),
+  }))
+}
+
+function priceRoute(shape: RouteShape, terms: RouteTerms): PricedRoute {
+  const { profile, settings, catalogue, priors } = terms
+  const { rules } = catalogue
+  const inFlightMax = rowsInFlightMax(rules.tiers[settings.tier].queuedRowsMax)
+  const wavesFor = (primers: number): WavePlan[] =>
+    planWaves({
+      rows: profile.rows,
+      route: shape.route,
+      groups: Array.from({ length: primers }, (_, i) => ({ group: String(i), prime: true })),
+      withinMs: settings.withinMs,
+      rowsInFlightMax: inFlightMax,
+    })
+  const survivalIn = (waves: readonly WavePlan[]): Survival =>
+    survivalOf(
+      rules.batchLatencyMs,
+      waves.filter((wave) => wave.kind !== 'primer').map((wave) => wave.rows),
+      rules.cacheTtlMs[shape.ttl ?? '5m'],
+      primerPatienceMs(settings.withinMs),
+    )
+
+  const primed = shape.marks === 'primed'
+  // Marks are placed by the survival of an entry with one primer; more primers change its wave by little.
+  const readShare = primed ? survivalIn(wavesFor(1)).reads : shape.tier === 'standard' ? priors.realtimeHitRate.value.best : 1
+  const placed = place(terms, shape.ttl, readShare)
+  const groups = placed.reduce((sum, { placement }) => sum + placement.groups.length, 0)
+  const waves = wavesFor(primed ? groups : 0)
+  const expected = expectationOf(shape, terms, placed, survivalIn(waves))
+
+  const costs = terms.pools && expectedCosts(terms, placed, shape, expected.parts)
+  const baseline = baselineCost(terms)
+  const finish =
+    shape.tier === 'batch'
+      ? batchFinish(terms, waves, inFlightMax)
+      : realtimeFinish(terms, placed, shape.marks === 'none' ? 'unmarked' : 'primed')
+  const extreme = shape.marks === 'none' ? null : shape.marks === 'cold' && shape.tier === 'batch' ? 'no row reads' : 'every row reads'
+  const at = (scenario: Scenario, change: Partial<CostTerms> = {}) =>
+    terms.pools &&
+    totalCost(terms, null, placed, { estimate: 'best', scenario, tier: shape.tier, output: terms.output, ...change })
+  const worst = at(shape.marks === 'none' ? 'unmarked' : 'all_write', { estimate: 'high', output: 'max' })
+  const searches = profile.webSearchesMax
+  const plan: RoutePlan = {
+    route: shape.route,
+    cost: costs && { low: costs.low, best: costs.best, high: costs.high },
+    costAtExtreme: extreme === null ? null : at(extreme === 'no row reads' ? 'all_write' : 'primed'),
+    extreme,
+    worstCase:
+      worst === null || searches === null ? null : picoUsd(worst + BigInt(searches) * catalogue.webSearchPicoUsd),
+    hitRate: shape.marks === 'none' || groups === 0 ? null : expected.hitRate,
+    expectedParts: costs?.parts ?? [],
+    savings: costs && baseline !== null ? savingsOf(costs.best, baseline) : null,
+    finishMs: finish.finishMs,
+    bottleneck: finish.bottleneck,
+    zeroDataRetention: shape.tier === 'standard',
+    refused: refusalOf(shape, terms, placed, finish.finishMs.p95),
+  }
+  return { plan, shape, waves, placements: placed }
+}
+
+/** Where marks go in every pool for a route; nowhere without a TTL. */
+function place(terms: RouteTerms, ttl: Ttl | null, readShare: number): Placed {
+  return (terms.pools ?? []).map((priced) => {
+    const placementTerms: PlacementTerms = {
+      ttl: ttl ?? '5m',
+      rates: usualRates(priced),
+      minimumTokens: minimumCacheableTokens(priced.model, terms.at),
+      tokenRatio: priced.tokenRatio.best,
+      marksMax: terms.catalogue.rules.cacheMarksMax,
+      readShare,
+    }
+    const placement = placeMarks(priced.pool, placementTerms)
+    return { placement, terms: placementTerms }
+  })
+}
+
+function markedRows(placed: Placed): number {
+  return placed.reduce(
+    (sum, { placement }) => sum + placement.groups.reduce((rows, group) => rows + group.rows, 0),
+    0,
+  )
+}
+
+interface ExpectedPart {
+  readonly what: string
+  readonly share: number
+  readonly scenario: Scenario
+}
+
+/** The ways a route may go, with their shares, and the hit rate that they come to. */
+function expectationOf(
+  shape: RouteShape,
+  { profile, catalogue, priors }: RouteTerms,
+  placed: Placed,
+  survival: Survival,
+): { parts: ExpectedPart[]; hitRate: HitRate } {
+  const marked = markedRows(placed)
+  const groups = placed.reduce((sum, { placement }) => sum + placement.groups.length, 0)
+  if (shape.marks === 'none' || marked === 0) {
+    const none = { expected: 0, low: 0, high: 0, certainty: 'assumed', why: 'nothing is marked' } as const
+    return { parts: [{ what: 'unmarked', share: 1, scenario: 'unmarked' }], hitRate: none }
+  }
+  // The first row of each prefix can only write; rows outside every group never read.
+  const readable = (marked - groups) / profile.rows
+  const hitRateOf = (share: Band<number>, why: string): HitRate => ({
+    expected: share.best * readable,
+    low: share.low * readable,
+    high: share.high * readable,
+    certainty: 'assumed',
+    why,
+  })
+  const cold = priors.coldBatchHitRate.value
+  const coldRead = Math.min(cold.best, (marked - groups) / marked)
+
+  if (shape.tier === 'standard') {
+    const prior = priors.realtimeHitRate
+    return {
+      parts: [
+        { what: 'reads', share: prior.value.best, scenario: 'primed' },
+        { what: 'misses and writes', share: 1 - prior.value.best, scenario: 'all_write' },
+      ],
+      hitRate: hitRateOf(prior.value, `as in recorded exchanges (${prior.source})`),
+    }
+  }
+  if (shape.marks === 'cold') {
+    const why = `rows of a batch run at once, and one that starts before another has begun to answer writes again; ${bandText(cold)} of them read (prior of ${priors.coldBatchHitRate.from})`
+    const share = marked / profile.rows
+    return {
+      parts: [
+        { what: 'reads', share: coldRead, scenario: 'all_read' },
+        { what: 'writes', share: 1 - coldRead, scenario: 'all_write' },
+      ],
+      hitRate: { expected: coldRead * share, low: cold.low * share, high: Math.min(cold.high, (marked - groups) / marked) * share, certainty: 'assumed', why },
+    }
+  }
+  const { reads, diesAfterRelease, goesUnmarked } = survival
+  const read = reads + diesAfterRelease * coldRead
+  return {
+    parts: [
+      { what: 'the entry lives: reads', share: reads, scenario: 'primed' },
+      { what: 'the entry died after release: reads as in a cold batch', share: diesAfterRelease * coldRead, scenario: 'all_read' },
+      { what: 'the entry died after release: writes again', share: diesAfterRelease * (1 - coldRead), scenario: 'all_write' },
+      { what: 'the entry was dead at release: goes unmarked', share: goesUnmarked, scenario: 'primed_unmarked' },
+    ],
+    hitRate: hitRateOf(
+      { low: 0, best: read, high: 1 },
+      `an entry of ${shape.ttl} lives for ${percent(reads)} of the rows and is dead at release for ${percent(goesUnmarked)}, by ${catalogue.rules.batchLatencyMs.length} recorded batch latencies`,
+    ),
+  }
+}
+
+function expectedCosts(terms: RouteTerms, placed: Placed, shape: RouteShape, parts: readonly ExpectedPart[]) {
+  const costOfPart = (estimate: Estimate, scenario: Scenario) =>
+    totalCost(terms, null, placed, { estimate, scenario, tier: shape.tier, output: terms.output })
+  const at = (estimate: Estimate): CostPart[] =>
+    parts.map(({ what, share, scenario }) => ({ what, share, cost: costOfPart(estimate, scenario) }))
+  const byEstimate = Object.fromEntries(ESTIMATES.map((estimate) => [estimate, mix(at(estimate))])) as Record<Estimate, PicoUsd>
+  return { ...byEstimate, parts: at('best') }
+}
+
+function totalCost(
+  { pools, catalogue }: RouteTerms,
+  replaced: readonly PoolProfile[] | null,
+  placed: Placed,
+  cost: Omit<CostTerms, 'placement'>,
+): PicoUsd {
+  const total = (pools ?? []).reduce((sum, priced, i) => {
+    const placement = placed[i]?.placement ?? { groups: [], elsewhere: '' }
+    return sum + poolCost(replaced ? { ...priced, pool: replaced[i]! } : priced, { ...cost, placement }, catalogue)
+  }, 0n)
+  return picoUsd(total)
+}
+
+const SHARE_PARTS = 1_000_000_000n
+
+/** The mean of costs by shares that add up to 1, rounded once to a picodollar. */
+function mix(parts: readonly { readonly share: number; readonly cost: PicoUsd }[]): PicoUsd {
+  let left = SHARE_PARTS
+  const total = parts.reduce((sum, { share, cost }, i) => {
+    const weight = i === parts.length - 1 ? left : BigInt(Math.round(share * Number(SHARE_PARTS)))
+    left -= weight
+    return sum + cost * weight
+  }, 0n)
+  return picoUsd((total + SHARE_PARTS / 2n) / SHARE_PARTS)
+}
+
+function withoutOwnMarks(pool: PoolProfile): PoolProfile {
+  return { ...pool, rowsWithOwnMarks: 0, sums: mapSums(pool) }
+}
+
+function mapSums(pool: PoolProfile): PoolProfile['sums'] {
+  const cleared = (estimate: Estimate) =>
+    pool.sums[estimate].map((sums) => ({ ...sums, ownMarkTokens: { '5m': 0, '1h': 0 } }))
+  return { low: cleared('low'), best: cleared('best'), high: cleared('high') }
+}
+
+interface Finish {
+  readonly finishMs: RoutePlan['finishMs']
+  readonly bottleneck: string
+}
+
+function batchFinish({ catalogue, settings }: RouteTerms, waves: readonly WavePlan[], inFlightMax: number): Finish {
+  const { rules } = catalogue
+  const patienceMs = primerPatienceMs(settings.withinMs)
+  const capsMs = waves.map((wave) => (wave.kind === 'primer' ? patienceMs : rules.batchExpiryMs))
+  const full = waves.filter((wave) => wave.rows === inFlightMax).length
+  return {
+    finishMs: { ...latencyOfWaves(rules.batchLatencyMs, capsMs), latest: capsMs.reduce((sum, cap) => sum + cap, 0) },
+    bottleneck:
+      full > 0
+        ? `queue limit of tier ${settings.tier}: ${rules.tiers[settings.tier].queuedRowsMax.toLocaleString('en-US')} rows`
+        : `batch latency, ${waves.length} ${waves.length === 1 ? 'wave' : 'waves'}`,
+  }
+}
+
+/**
+ * As fast as the tier's limits let it go: reads do not count against them (claude-api.md 3.10), output counts as used.
+ * In whole minutes, as the limits are. Models have limits of their own, so the slowest decides.
+ */
+function realtimeFinish(terms: RouteTerms, placed: Placed, expected: Scenario): Finish {
+  const slowest = (estimate: Estimate, scenario: Scenario, output: CostTerms['output']) => {
+    const needs = new Map<string, { limit: TierLimits; requests: number; input: number; output: number }>()
+    for (const [i, priced] of (terms.pools ?? []).entries()) {
+      const placement = placed[i]?.placement ?? { groups: [], elsewhere: '' }
+      const tier = terms.catalogue.rules.tiers[terms.settings.tier]
+      const limit = priced.model.rateClass === 'fable' ? { ...tier, ...tier.fableClass } : tier
+      const need = needs.get(priced.model.id) ?? { limit, requests: 0, input: 0, output: 0 }
+      need.requests += priced.pool.rows
+      for (const usage of poolUsage(priced, { estimate, scenario, tier: 'standard', placement, output })) {
+        need.input += usage.inputTokens + usage.cacheWrite5mTokens + usage.cacheWrite1hTokens
+        need.output += usage.outputTokens
+      }
+      needs.set(priced.model.id, need)
+    }
+    const candidates = [...needs.values()].flatMap(({ limit, requests, input, output: tokens }) => [
+      { minutes: requests / limit.requestsPerMinute, what: `${limit.requestsPerMinute.toLocaleString('en-US')} requests` },
+      { minutes: input / limit.inputTokensPerMinute, what: `${limit.inputTokensPerMinute.toLocaleString('en-US')} input tokens` },
+      { minutes: tokens / limit.outputTokensPerMinute, what: `${limit.outputTokensPerMinute.toLocaleString('en-US')} output tokens` },
+    ])
+    return candidates.reduce((a, b) => (b.minutes > a.minutes ? b : a), { minutes: 0, what: 'nothing' })
+  }
+  const toMs = ({ minutes }: { minutes: number }) => Math.max(1, Math.ceil(minutes)) * MINUTE_MS
+  const missed: Scenario = expected === 'unmarked' ? 'unmarked' : 'all_write'
+  const best = slowest('best', expected, terms.output)
+  return {
+    finishMs: {
+      median: toMs(best),
+      p95: toMs(slowest('high', missed, terms.output)),
+      latest: toMs(slowest('high', missed, 'max')),
+    },
+    bottleneck: `tier ${terms.settings.tier}: ${best.what} a minute`,
+  }
+}
+
+function refusalOf(shape: RouteShape, terms: RouteTerms, placed: Placed, p95Ms: number): string | null {
+  const { settings, profile } = terms
+  if (shape.tier === 'batch' && settings.batch === 'off') return 'the job says batch: off'
+  if (shape.tier === 'batch' && profile.pools.some((pool) => pool.speed === 'fast')) {
+    return 'rows ask for fast mode, which batches refuse'
+  }
+  if (shape.ttl !== null) {
+    if (settings.cache === 'off') return 'the job says cache: off'
+    if (settings.cache !== 'auto' && settings.cache.ttl !== shape.ttl) {
+      return `the job asks for marks of ${settings.cache.ttl}`
+    }
+    if (markedRows(placed) === 0) return placed[0]?.placement.elsewhere ?? 'a model of the job has no price'
+  }
+  if (settings.withinMs !== null && p95Ms > settings.withinMs) {
+    return `95 % finish in ${formatDuration(p95Ms)}, later than within: ${formatDuration(settings.withinMs)}`
+  }
+  return null
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`
+}
+
+function bandText({ low, high }: Band<number>): string {
+  return `${Math.round(low * 100)} to ${Math.round(high * 100)} %`
+}
+
+/** The cheapest route that is not refused, and why; on equal cost the simpler. */
+export function chooseRoute(routes: readonly RoutePlan[]): { readonly chosen: RouteName; readonly because: string } {
+  const possible = routes.filter((route) => route.refused === null)
+  const unpriced = routes.every((route) => route.cost === null)
+  if (possible.length === 0) {
+    const quickest = routes.reduce((a, b) => (b.finishMs.p95 < a.finishMs.p95 ? b : a))
+    return { chosen: quickest.route, because: 'no route keeps the job’s terms; this one finishes first' }
+  }
+  if (unpriced) {
+    const batch = possible.find((route) => route.route === 'batch') ?? possible[0]!
+    return { chosen: batch.route, because: 'a model has no price here; batches cost half of whatever it is' }
+  }
+  const cheapest = possible.reduce((a, b) => (b.cost!.best < a.cost!.best ? b : a))
+  const next = possible
+    .filter((route) => route !== cheapest && shapeOf(route.route).marks !== shapeOf(cheapest.route).marks)
+    .reduce<RoutePlan | null>((a, b) => (a === null || b.cost!.best < a.cost!.best ? b : a), null)
+  const against = next ? `; ${next.route} would cost ${formatUsd(next.cost!.best)}` : ''
+  return { chosen: cheapest.route, because: `the lowest expected cost, ${formatUsd(cheapest.cost!.best)}${against}` }
+}
+
+export function shapeOf(route: RouteName): RouteShape {
+  return ROUTES.find((shape) => shape.route === route)!
+}
