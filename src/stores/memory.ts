@@ -1,0 +1,644 @@
+import { assert } from '../core/assert.ts'
+import { evolve, type SubmissionEvent, type SubmissionState } from '../core/batch-state.ts'
+import { TitheError } from '../core/errors.ts'
+import type { Instant } from '../core/instant.ts'
+import type { LedgerEntry } from '../core/ledger.ts'
+import type {
+  AttemptCounts,
+  AttemptRecord,
+  BodyRef,
+  BodyStore,
+  Fenced,
+  LeaseAnswer,
+  NewRow,
+  PendingRow,
+  RecordAnswer,
+  ResultRecord,
+  ResultToRecord,
+  RowCounts,
+  RowRecord,
+  RowState,
+  RunRecord,
+  RunState,
+  RunStore,
+  Store,
+  StoredEvent,
+  SubmissionChange,
+  SubmissionRecord,
+} from './store.ts'
+
+/**
+ * The same store for simulation: nothing is durable, everything is deterministic, and `close` keeps what is stored, so
+ * that a driver can be killed and another started on the same store.
+ */
+export function openMemoryStore(): Store {
+  return { runs: new MemoryRuns(), bodies: new MemoryBodies() }
+}
+
+interface StoredRow {
+  readonly input: NewRow
+  state: RowState
+  group: string | null
+  attempts: number
+  notBefore: Instant | null
+  /** submitted: the submission that holds the row; done: the one that decided it. */
+  submission: number | null
+  outcome: RowRecord['outcome']
+}
+
+interface StoredSubmission {
+  record: SubmissionRecord
+  /** Ascending. */
+  readonly ordinals: readonly number[]
+  readonly attempts: Map<number, AttemptRecord>
+  readonly entries: Map<number, LedgerEntry>
+}
+
+interface StoredRun {
+  record: RunRecord
+  fence: number
+  lease: { readonly holder: string; readonly until: Instant } | null
+  readonly rows: Map<number, StoredRow>
+  readonly blocks: Map<string, BodyRef>
+  readonly submissions: StoredSubmission[]
+  readonly events: StoredEvent[]
+  /** Rows by ordinal and by place in a wave; null when rows or groups have changed since. */
+  byOrdinal: readonly StoredRow[] | null
+  byLane: readonly StoredRow[] | null
+}
+
+class MemoryRuns implements RunStore {
+  /** In order of creation. */
+  readonly #runs = new Map<string, StoredRun>()
+
+  async createRun(run: RunRecord): Promise<void> {
+    assert(run.state === 'preparing', 'a run is created in state preparing')
+    assert(!this.#runs.has(run.id), `run ${run.id} is created once`)
+    this.#runs.set(run.id, {
+      record: { ...run },
+      fence: 0,
+      lease: null,
+      rows: new Map(),
+      blocks: new Map(),
+      submissions: [],
+      events: [],
+      byOrdinal: null,
+      byLane: null,
+    })
+  }
+
+  async findRuns(idPrefix: string): Promise<RunRecord[]> {
+    return this.#newestFirst().filter((run) => run.id.startsWith(idPrefix))
+  }
+
+  async runByFingerprint(fingerprint: string): Promise<RunRecord | null> {
+    const found = this.#newestFirst().find(
+      (run) => run.fingerprint === fingerprint && run.state !== 'canceled',
+    )
+    return found ?? null
+  }
+
+  async discardPreparing(run: string): Promise<boolean> {
+    return this.#runs.get(run)?.record.state === 'preparing' && this.#runs.delete(run)
+  }
+
+  async startRun(run: string, fence: number, planJson: string, rows: number): Promise<'ok' | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    assert(stored.record.state === 'preparing', `run ${run} is still preparing when it starts`)
+    stored.record = { ...stored.record, state: 'running', planJson, rows }
+    return 'ok'
+  }
+
+  async setRunState(
+    run: string,
+    fence: number,
+    change: { from: readonly RunState[]; to: RunState; stopReason: string | null; at: Instant },
+  ): Promise<'ok' | 'not_in_state' | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    const { from, to, stopReason, at } = change
+    if (!from.includes(stored.record.state)) return 'not_in_state'
+    const finishedAt = to === 'finished' || to === 'canceled' ? at : null
+    stored.record = { ...stored.record, state: to, stopReason, finishedAt }
+    stored.events.push({ run, at, submission: 0, kind: to, detail: stopReason ?? '' })
+    return 'ok'
+  }
+
+  async savePlan(run: string, fence: number, planJson: string): Promise<'ok' | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    stored.record = { ...stored.record, planJson }
+    return 'ok'
+  }
+
+  async recordWorkspace(
+    run: string,
+    fence: number,
+    ids: { organizationId: string | null; workspaceId: string | null },
+  ): Promise<'ok' | 'mismatch' | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    const { organizationId, workspaceId } = stored.record
+    if ((organizationId ?? ids.organizationId) !== (ids.organizationId ?? organizationId)) return 'mismatch'
+    if ((workspaceId ?? ids.workspaceId) !== (ids.workspaceId ?? workspaceId)) return 'mismatch'
+    stored.record = {
+      ...stored.record,
+      organizationId: organizationId ?? ids.organizationId,
+      workspaceId: workspaceId ?? ids.workspaceId,
+    }
+    return 'ok'
+  }
+
+  async acquireLease(run: string, holder: string, now: Instant, until: Instant): Promise<LeaseAnswer> {
+    const stored = this.#known(run)
+    const { lease } = stored
+    if (lease !== null && lease.holder !== holder && lease.until > now) return { kind: 'taken', ...lease }
+    stored.fence += 1
+    stored.lease = { holder, until }
+    return { kind: 'held', fence: stored.fence }
+  }
+
+  async renewLease(run: string, fence: number, until: Instant): Promise<'ok' | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null || stored.lease === null) return 'fenced'
+    stored.lease = { ...stored.lease, until }
+    return 'ok'
+  }
+
+  async releaseLease(run: string, fence: number): Promise<void> {
+    const stored = this.#held(run, fence)
+    if (stored !== null) stored.lease = null
+  }
+
+  async leaseHolder(run: string): Promise<{ holder: string; until: Instant } | null> {
+    return this.#runs.get(run)?.lease ?? null
+  }
+
+  async addRows(run: string, fence: number, rows: readonly NewRow[]): Promise<'ok' | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    const added = new Set(rows.map((row) => row.ordinal))
+    assert(
+      added.size === rows.length && !rows.some((row) => stored.rows.has(row.ordinal)),
+      'an ordinal is added once',
+    )
+    for (const input of rows) {
+      const invalid = input.invalidProblem !== null
+      stored.rows.set(input.ordinal, {
+        input: { ...input },
+        state: invalid ? 'done' : 'pending',
+        group: null,
+        attempts: 0,
+        notBefore: null,
+        submission: null,
+        outcome: invalid ? 'invalid' : null,
+      })
+    }
+    stored.byOrdinal = null
+    stored.byLane = null
+    return 'ok'
+  }
+
+  async rowsPage(run: string, afterOrdinal: number, limit: number): Promise<RowRecord[]> {
+    return this.#page(run, afterOrdinal, limit).map(rowRecord)
+  }
+
+  async rowsByOrdinal(run: string, ordinals: readonly number[]): Promise<RowRecord[]> {
+    const rows = this.#runs.get(run)?.rows
+    return ordinals.flatMap((ordinal) => {
+      const row = rows?.get(ordinal)
+      return row === undefined ? [] : [rowRecord(row)]
+    })
+  }
+
+  async assignGroups(
+    run: string,
+    fence: number,
+    groups: readonly { ordinal: number; group: string | null }[],
+  ): Promise<'ok' | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    for (const { ordinal } of groups) {
+      assert(stored.rows.has(ordinal), `row ${ordinal} of run ${run} exists when it gets its group`)
+    }
+    for (const { ordinal, group } of groups) stored.rows.get(ordinal)!.group = group
+    stored.byLane = null
+    return 'ok'
+  }
+
+  async pendingRows(
+    run: string,
+    now: Instant,
+    after: PendingRow | null,
+    limit: number,
+  ): Promise<PendingRow[]> {
+    const stored = this.#runs.get(run)
+    if (stored === undefined) return []
+    stored.byLane ??= [...stored.rows.values()].sort((a, b) => compareLanes(laneOf(a), laneOf(b)))
+    const page: PendingRow[] = []
+    const start =
+      after === null ? 0 : firstIndex(stored.byLane, (row) => compareLanes(laneOf(row), after) > 0)
+    for (let index = start; index < stored.byLane.length && page.length < limit; index++) {
+      const row = stored.byLane[index]!
+      if (row.state === 'pending' && (row.notBefore === null || row.notBefore <= now))
+        page.push(pendingRow(row))
+    }
+    return page
+  }
+
+  async nextRowAt(run: string, now: Instant): Promise<Instant | null> {
+    let next: Instant | null = null
+    for (const { state, notBefore } of this.#runs.get(run)?.rows.values() ?? []) {
+      if (state !== 'pending' || notBefore === null || notBefore <= now) continue
+      if (next === null || notBefore < next) next = notBefore
+    }
+    return next
+  }
+
+  async putBlocks(
+    run: string,
+    fence: number,
+    blocks: readonly { hash: string; ref: BodyRef }[],
+  ): Promise<'ok' | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    for (const { hash, ref } of blocks) if (!stored.blocks.has(hash)) stored.blocks.set(hash, ref)
+    return 'ok'
+  }
+
+  async blocks(run: string, hashes: readonly string[]): Promise<{ hash: string; ref: BodyRef }[]> {
+    const blocks = this.#runs.get(run)?.blocks
+    return hashes.flatMap((hash) => {
+      const ref = blocks?.get(hash)
+      return ref === undefined ? [] : [{ hash, ref }]
+    })
+  }
+
+  async planSubmission(
+    fence: number,
+    submission: Omit<SubmissionRecord, 'number'>,
+    ordinals: readonly number[],
+  ): Promise<{ kind: 'planned'; number: number } | { kind: 'rows_taken' } | { kind: Fenced }> {
+    assert(submission.state === 'planned', 'a submission is created in state planned')
+    assert(submission.rows === ordinals.length, 'a submission counts the rows that it is given')
+    const stored = this.#held(submission.run, fence)
+    if (stored === null) return { kind: 'fenced' }
+    const rows = new Set(ordinals.map((ordinal) => stored.rows.get(ordinal)))
+    if (rows.size < ordinals.length || [...rows].some((row) => row?.state !== 'pending'))
+      return { kind: 'rows_taken' }
+    const number = stored.submissions.length + 1
+    for (const row of rows as Set<StoredRow>) {
+      row.state = 'submitted'
+      row.submission = number
+      row.attempts += 1
+      row.notBefore = null
+    }
+    stored.submissions.push({
+      record: { ...submission, number, ingestedRows: 0 },
+      ordinals: [...ordinals].sort((a, b) => a - b),
+      attempts: new Map(),
+      entries: new Map(),
+    })
+    return { kind: 'planned', number }
+  }
+
+  async submissions(run: string): Promise<SubmissionRecord[]> {
+    return this.#submissions(run).map(({ record }) => record)
+  }
+
+  async submissionRows(
+    run: string,
+    submission: number,
+    afterOrdinal: number,
+    limit: number,
+  ): Promise<number[]> {
+    const ordinals = this.#submission(run, submission)?.ordinals ?? []
+    const start = firstIndex(ordinals, (ordinal) => ordinal > afterOrdinal)
+    return ordinals.slice(start, start + limit)
+  }
+
+  async recordEvent(
+    run: string,
+    fence: number,
+    submission: number,
+    event: { kind: SubmissionEvent; from: SubmissionState; at: Instant; detail: string },
+    change: SubmissionChange,
+  ): Promise<'ok' | 'not_in_state' | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    const found = this.#submission(run, submission)
+    const state = evolve(event.from, event.kind)
+    if (state === null || found?.record.state !== event.from) return 'not_in_state'
+    found.record = { ...changed(found.record, change), state }
+    stored.events.push({ run, at: event.at, submission, kind: event.kind, detail: event.detail })
+    return 'ok'
+  }
+
+  async touchSubmission(
+    run: string,
+    fence: number,
+    submission: number,
+    change: SubmissionChange,
+  ): Promise<'ok' | Fenced> {
+    if (this.#held(run, fence) === null) return 'fenced'
+    const found = this.#submission(run, submission)
+    if (found !== undefined) found.record = changed(found.record, change)
+    return 'ok'
+  }
+
+  async returnRows(
+    run: string,
+    fence: number,
+    submission: number,
+    then: { kind: 'pending'; notBefore: Instant | null },
+  ): Promise<number | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    const found = this.#submission(run, submission)
+    const state = found?.record.state
+    assert(
+      state === 'refused' || state === 'lost',
+      `rows return from a submission that is refused or lost, not from one that is ${state ?? 'not there'}`,
+    )
+    let returned = 0
+    for (const ordinal of found!.ordinals) {
+      const row = stored.rows.get(ordinal)!
+      if (row.state !== 'submitted' || row.submission !== submission) continue
+      row.state = 'pending'
+      row.submission = null
+      row.attempts -= 1
+      row.notBefore = then.notBefore
+      returned += 1
+    }
+    return returned
+  }
+
+  async cancelPendingRows(run: string, fence: number): Promise<number | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    let canceled = 0
+    for (const row of stored.rows.values()) {
+      if (row.state !== 'pending') continue
+      row.state = 'done'
+      row.outcome = 'canceled'
+      row.notBefore = null
+      canceled += 1
+    }
+    return canceled
+  }
+
+  async recordResults(
+    run: string,
+    fence: number,
+    submission: number,
+    results: readonly ResultToRecord[],
+  ): Promise<RecordAnswer[] | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    const found = this.#submission(run, submission)
+    assert(found !== undefined, `submission ${submission} of run ${run} exists when its results come`)
+    const members = new Set(found.ordinals)
+    for (const { attempt, entry } of results) {
+      assert(members.has(attempt.ordinal), `row ${attempt.ordinal} belongs to submission ${submission}`)
+      assert(
+        entry === null || (entry.submission === submission && entry.ordinal === attempt.ordinal),
+        'an entry belongs to the attempt that it is recorded with',
+      )
+    }
+    return results.map(({ attempt, entry, next }) => {
+      const { ordinal } = attempt
+      const known = found.attempts.get(ordinal)
+      if (known !== undefined) {
+        return known.resultDigest === attempt.resultDigest ? 'already_recorded' : 'conflict'
+      }
+      found.attempts.set(ordinal, { ...attempt, run, submission })
+      if (entry !== null) found.entries.set(ordinal, { ...entry, run })
+      found.record = { ...found.record, ingestedRows: found.record.ingestedRows + 1 }
+      const row = stored.rows.get(ordinal)!
+      // A late result of a submission that was given up is history and money, and moves no row.
+      if (row.state === 'submitted' && row.submission === submission) {
+        row.state = next.kind
+        if (next.kind === 'done') {
+          row.outcome = attempt.outcome
+        } else {
+          row.submission = null
+          row.notBefore = next.notBefore
+        }
+      }
+      return 'recorded'
+    })
+  }
+
+  async missingResults(run: string, submission: number, limit: number): Promise<number[]> {
+    const found = this.#submission(run, submission)
+    return found?.ordinals.filter((ordinal) => !found.attempts.has(ordinal)).slice(0, limit) ?? []
+  }
+
+  async counts(run: string): Promise<RowCounts> {
+    const rows = [...(this.#runs.get(run)?.rows.values() ?? [])]
+    const count = (holds: (row: StoredRow) => boolean) => rows.filter(holds).length
+    const { refused, truncated, schemaInvalid } = countAttempts(
+      rows.flatMap((row) => this.#decidingAttempt(run, row) ?? []),
+    )
+    return {
+      pending: count((row) => row.state === 'pending'),
+      submitted: count((row) => row.state === 'submitted'),
+      succeeded: count((row) => row.outcome === 'succeeded'),
+      errored: count((row) => row.outcome === 'errored'),
+      canceled: count((row) => row.outcome === 'canceled'),
+      expired: count((row) => row.outcome === 'expired'),
+      invalid: count((row) => row.outcome === 'invalid'),
+      refused,
+      truncated,
+      schemaInvalid,
+    }
+  }
+
+  async attemptCounts(run: string, submission: number): Promise<AttemptCounts> {
+    return countAttempts([...(this.#submission(run, submission)?.attempts.values() ?? [])])
+  }
+
+  async resultsPage(run: string, afterOrdinal: number, limit: number): Promise<ResultRecord[]> {
+    return this.#page(run, afterOrdinal, limit).map((row) => ({
+      row: rowRecord(row),
+      attempt: this.#decidingAttempt(run, row),
+      entries: this.#submissions(run).flatMap(({ entries }) => entries.get(row.input.ordinal) ?? []),
+    }))
+  }
+
+  async ledgerPage(
+    run: string,
+    after: { submission: number; ordinal: number } | null,
+    limit: number,
+  ): Promise<LedgerEntry[]> {
+    const page: LedgerEntry[] = []
+    for (const { record, ordinals, entries } of this.#submissions(run)) {
+      if (after !== null && record.number < after.submission) continue
+      const sameSubmission = after !== null && record.number === after.submission
+      const start = sameSubmission ? firstIndex(ordinals, (ordinal) => ordinal > after.ordinal) : 0
+      for (let index = start; index < ordinals.length; index++) {
+        const entry = entries.get(ordinals[index]!)
+        if (entry === undefined) continue
+        if (page.push(entry) === limit) return page
+      }
+    }
+    return page
+  }
+
+  async addEvent(event: StoredEvent): Promise<void> {
+    this.#known(event.run).events.push({ ...event })
+  }
+
+  async events(run: string): Promise<StoredEvent[]> {
+    return [...(this.#runs.get(run)?.events ?? [])]
+  }
+
+  async close(): Promise<void> {}
+
+  #newestFirst(): RunRecord[] {
+    return [...this.#runs.values()]
+      .map(({ record }) => record)
+      .reverse()
+      .sort((a, b) => b.createdAt - a.createdAt)
+  }
+
+  #known(run: string): StoredRun {
+    const stored = this.#runs.get(run)
+    if (stored === undefined) {
+      throw new TitheError('unknown_run', `there is no run ${run} in this store`, {
+        hint: 'See `tithe status` for the runs of this home.',
+      })
+    }
+    return stored
+  }
+
+  /** Null when a newer driver holds the run, or has discarded it. */
+  #held(run: string, fence: number): StoredRun | null {
+    const stored = this.#runs.get(run)
+    return stored?.fence === fence ? stored : null
+  }
+
+  #page(run: string, afterOrdinal: number, limit: number): readonly StoredRow[] {
+    const stored = this.#runs.get(run)
+    if (stored === undefined) return []
+    stored.byOrdinal ??= [...stored.rows.values()].sort((a, b) => a.input.ordinal - b.input.ordinal)
+    const start = firstIndex(stored.byOrdinal, (row) => row.input.ordinal > afterOrdinal)
+    return stored.byOrdinal.slice(start, start + limit)
+  }
+
+  #submissions(run: string): readonly StoredSubmission[] {
+    return this.#runs.get(run)?.submissions ?? []
+  }
+
+  #submission(run: string, number: number): StoredSubmission | undefined {
+    return this.#submissions(run)[number - 1]
+  }
+
+  #decidingAttempt(run: string, row: StoredRow): AttemptRecord | null {
+    if (row.state !== 'done' || row.submission === null) return null
+    return this.#submission(run, row.submission)?.attempts.get(row.input.ordinal) ?? null
+  }
+}
+
+class MemoryBodies implements BodyStore {
+  readonly #bodies = new Map<number, Uint8Array>()
+  #offset = 0
+
+  async append(bytes: Uint8Array): Promise<BodyRef> {
+    const ref = { file: 1, offset: this.#offset, length: bytes.length }
+    if (bytes.length > 0) this.#bodies.set(ref.offset, bytes.slice())
+    this.#offset += bytes.length
+    return ref
+  }
+
+  async read(ref: BodyRef): Promise<Uint8Array> {
+    const bytes = ref.length === 0 ? new Uint8Array() : this.#bodies.get(ref.offset)
+    if (ref.file !== 1 || bytes?.length !== ref.length) {
+      throw new TitheError(
+        'store_corrupt',
+        `no body of ${ref.length} bytes at offset ${ref.offset} of file ${ref.file}`,
+        {
+          exitCode: 3,
+        },
+      )
+    }
+    return bytes.slice()
+  }
+
+  async sync(): Promise<void> {}
+
+  async close(): Promise<void> {}
+}
+
+function rowRecord(row: StoredRow): RowRecord {
+  const { input, state, group, attempts, notBefore, outcome, submission } = row
+  return {
+    ...input,
+    state,
+    group,
+    attempts,
+    notBefore,
+    outcome,
+    decidedBy: state === 'done' ? submission : null,
+  }
+}
+
+function pendingRow({ input, group, attempts }: StoredRow): PendingRow {
+  const { ordinal, variant, model, paramsBytes, promptTokensHigh, maxTokens, userId } = input
+  return { ordinal, variant, model, group, paramsBytes, promptTokensHigh, maxTokens, userId, attempts }
+}
+
+type Lane = Pick<PendingRow, 'variant' | 'model' | 'group' | 'ordinal'>
+
+function laneOf({ input, group }: StoredRow): Lane {
+  return { variant: input.variant, model: input.model, group, ordinal: input.ordinal }
+}
+
+/** Rows without a group first. */
+function compareLanes(a: Lane, b: Lane): number {
+  return (
+    compareText(a.variant, b.variant) ||
+    compareText(a.model, b.model) ||
+    compareText(a.group ?? '', b.group ?? '') ||
+    a.ordinal - b.ordinal
+  )
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** Of the first element for which `holds`, in a list where it holds for a tail. */
+function firstIndex<T>(list: readonly T[], holds: (element: T) => boolean): number {
+  let low = 0
+  let high = list.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (holds(list[middle]!)) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+function changed(record: SubmissionRecord, change: SubmissionChange): SubmissionRecord {
+  const given = Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined))
+  return { ...record, ...given }
+}
+
+function countAttempts(attempts: readonly AttemptRecord[]): AttemptCounts {
+  const count = (holds: (attempt: AttemptRecord) => boolean) => attempts.filter(holds).length
+  const succeeded = attempts.filter((attempt) => attempt.outcome === 'succeeded')
+  return {
+    succeeded: succeeded.length,
+    errored: count((attempt) => attempt.outcome === 'errored'),
+    canceled: count((attempt) => attempt.outcome === 'canceled'),
+    expired: count((attempt) => attempt.outcome === 'expired'),
+    invalid: count((attempt) => attempt.outcome === 'invalid'),
+    refused: succeeded.filter((attempt) => attempt.stopReason === 'refusal').length,
+    truncated: succeeded.filter(
+      ({ stopReason }) => stopReason === 'max_tokens' || stopReason === 'model_context_window_exceeded',
+    ).length,
+    schemaInvalid: succeeded.filter((attempt) => attempt.schemaValid === false).length,
+  }
+}
