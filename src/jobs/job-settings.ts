@@ -1,0 +1,207 @@
+import { basename, extname } from 'node:path'
+import { type Problem, problem, type Where } from '../core/errors.ts'
+import { DAY_MS, type Instant, parseDuration } from '../core/instant.ts'
+import type { JobSettings, StatedSizes } from '../core/job.ts'
+import type { JsonObject } from '../core/json.ts'
+import { type Catalogue, findModel, type Model } from '../core/models.ts'
+import { parseUsd } from '../core/money.ts'
+import { nearest } from '../core/nearest.ts'
+import type { JobFile } from './job-schema.ts'
+import type { JobPath } from './job-text.ts'
+
+/**
+ * `2023-06-01` has no announced end and every parameter that exists works with it; `2026-10-21` only takes things away
+ * (sampling parameters, some blocks: claude-api.md 1.1). So a job that says nothing means the same tomorrow, and a job
+ * that says `temperature: 0` is not refused for a version that it never asked for. `plan` shows the version.
+ */
+export const DEFAULT_API_VERSION = '2023-06-01'
+
+const DEFAULT_MAX_ATTEMPTS = 3
+/** The lowest limits: a plan made for them is kept by every account. */
+const DEFAULT_TIER = 'start'
+const RETIREMENT_WARNING_DAYS = 30
+
+/** Where a job is being read, and what has been found wrong with it so far. */
+export interface JobReading {
+  /** Absolute path of the job file; null for an object. */
+  readonly file: string | null
+  readonly directory: string
+  readonly problems: Problem[]
+  where(path: JobPath, part?: 'key' | 'value'): Where
+}
+
+export interface ModelRules {
+  readonly catalogue: Catalogue
+  readonly now: Instant
+  /** Names that we do not know are accepted: another Messages server answers, or the job gives their prices. */
+  accepts(name: string): boolean
+}
+
+/** The settings of a job whose keys have their right types; what does not parse is reported and left at its default. */
+export function settingsOf(
+  job: JobFile,
+  broken: ReadonlySet<string>,
+  outputSchema: JsonObject | null,
+  rules: ModelRules,
+  reading: JobReading,
+): JobSettings {
+  const report = (code: string, message: string, hint: string, path: JobPath): void => {
+    reading.problems.push(problem(code, message, { hint, where: reading.where(path) }))
+  }
+
+  let withinMs: number | null = null
+  if (job.within != null) {
+    withinMs = parseDuration(job.within.trim())
+    if (withinMs === null || withinMs <= 0) {
+      const hint = 'write a number with its unit: 90m, 6h, 2d, or 1h30m'
+      report('bad_duration', `\`within\` is not a duration: "${job.within}"`, hint, ['within'])
+    }
+  }
+  let budgetPicoUsd: JobSettings['budgetPicoUsd'] = null
+  if (job.budget != null) {
+    budgetPicoUsd = parseUsd(job.budget)
+    if (budgetPicoUsd === null || budgetPicoUsd <= 0n) {
+      const hint = 'write dollars: 25, 0.50 or "$25"'
+      report('bad_budget', `\`budget\` is not an amount of dollars: "${job.budget}"`, hint, ['budget'])
+    }
+  }
+  return {
+    name: job.name ?? (reading.file === null ? 'job' : basename(reading.file, extname(reading.file))),
+    path: reading.file,
+    models: modelsOf(job, broken, rules, reading),
+    apiVersion: job.api_version ?? DEFAULT_API_VERSION,
+    betas: [...new Set(job.betas ?? [])].sort(),
+    withinMs,
+    budgetPicoUsd,
+    cache: job.cache ?? 'auto',
+    batch: job.batch ?? 'auto',
+    tier: job.tier ?? DEFAULT_TIER,
+    expect:
+      job.expect == null
+        ? null
+        : {
+            column: job.expect.column,
+            match: job.expect.match ?? 'exact',
+            ...(job.expect.field == null ? {} : { field: job.expect.field }),
+          },
+    outputSchema,
+    expectedOutputTokens: job.expected_output ?? null,
+    contractPrices: job.prices ?? {},
+    maxAttempts: job.max_attempts ?? DEFAULT_MAX_ATTEMPTS,
+    upstream: job.upstream ?? null,
+  }
+}
+
+function modelsOf(
+  job: JobFile,
+  broken: ReadonlySet<string>,
+  rules: ModelRules,
+  reading: JobReading,
+): string[] {
+  const { problems } = reading
+  if (job.model != null && job.models != null) {
+    const hint = 'keep one: `models` runs every row on each of its models'
+    problems.push(
+      problem('two_keys', 'the job has both `model` and `models`', {
+        hint,
+        where: reading.where(['models'], 'key'),
+      }),
+    )
+  }
+  const named: { name: string; path: JobPath }[] = job.models
+    ? job.models.map((name, index) => ({ name, path: ['models', index] }))
+    : job.model != null
+      ? [{ name: job.model, path: ['model'] }]
+      : []
+  if (named.length === 0 && !broken.has('model') && !broken.has('models') && job.overrides?.model == null) {
+    const hint = 'for example model: claude-haiku-4-5; `tithe models` lists them'
+    problems.push(problem('missing_key', '`model` is missing', { hint, where: reading.where([]) }))
+  }
+  const ids: string[] = []
+  for (const { name, path } of named) {
+    const resolved = resolveModel(name, rules)
+    problems.push(...resolved.problems.map((found) => ({ ...found, where: reading.where(path) })))
+    if (ids.includes(resolved.id)) {
+      const hint = 'each row would be sent to it twice'
+      problems.push(
+        problem('two_models', `\`models\` names ${resolved.id} twice`, { hint, where: reading.where(path) }),
+      )
+    }
+    ids.push(resolved.id)
+  }
+  return ids
+}
+
+/** A model by id or alias, with what is wrong with it today; `where` is the caller's to add. */
+export function resolveModel(name: string, rules: ModelRules): { id: string; problems: Problem[] } {
+  const model = findModel(rules.catalogue, name)
+  if (model === null) return { id: name, problems: rules.accepts(name) ? [] : [unknownModel(name, rules)] }
+  const { retires } = model
+  const retiresAt = retires === null || retires.notBefore ? null : Date.parse(retires.date)
+  if (model.status === 'retired' || (retiresAt !== null && retiresAt <= rules.now)) {
+    const since = retires === null ? '' : ` since ${retires.date}`
+    const instead = successor(model, rules)
+    const hint = instead === null ? '`tithe models` lists the current ones' : `use ${instead.id} instead`
+    return { id: model.id, problems: [problem('retired_model', `${name} is retired${since}`, { hint })] }
+  }
+  if (retiresAt !== null && retiresAt - rules.now <= RETIREMENT_WARNING_DAYS * DAY_MS) {
+    const instead = successor(model, rules)
+    const hint = instead === null ? undefined : `${instead.id} is its successor`
+    const message = `${model.id} will be retired on ${retires!.date}`
+    return {
+      id: model.id,
+      problems: [problem('retiring_model', message, { severity: 'warning', ...(hint ? { hint } : {}) })],
+    }
+  }
+  return { id: model.id, problems: [] }
+}
+
+/** `resolveModel` for rows: a hundred thousand of them name few models. */
+export function modelResolver(rules: ModelRules): (name: string) => ReturnType<typeof resolveModel> {
+  const known = new Map<string, ReturnType<typeof resolveModel>>()
+  return (name) => {
+    const resolved = known.get(name) ?? resolveModel(name, rules)
+    known.set(name, resolved)
+    return resolved
+  }
+}
+
+function unknownModel(name: string, rules: ModelRules): Problem {
+  const names = rules.catalogue.models.flatMap((model) => [model.id, ...model.aliases])
+  const meant = nearest(name, names)
+  const hint = meant === null ? '`tithe models` lists those that we know' : `did you mean ${meant}?`
+  return problem('unknown_model', `there is no model ${name}`, {
+    hint: `${hint} (for a server of your own, give its prices under \`prices\`)`,
+  })
+}
+
+/** The newest model of the same family that everybody may use. */
+function successor(model: Model, rules: ModelRules): Model | null {
+  const family = (one: Model): string | undefined => /opus|sonnet|haiku|fable|mythos/.exec(one.id)?.[0]
+  const candidates = rules.catalogue.models.filter(
+    (one) => one.status === 'active' && one.id !== model.id && family(one) === family(model),
+  )
+  return candidates.toSorted((a, b) => (b.released ?? '').localeCompare(a.released ?? ''))[0] ?? null
+}
+
+/** `rows` and `tokens` of a plan without data; null when the job has an input. */
+export function statedSizesOf(job: JobFile, reading: JobReading): StatedSizes | null {
+  if (job.rows == null && job.tokens == null) return null
+  const complain = (message: string, hint: string, path: JobPath): null => {
+    reading.problems.push(problem('stated_sizes', message, { hint, where: reading.where(path, 'key') }))
+    return null
+  }
+  if (job.rows == null)
+    return complain('`tokens` without `rows`', 'say how many rows: rows: 1000', ['tokens'])
+  if (job.tokens == null) {
+    return complain('`rows` without `tokens`', 'say their sizes: tokens: {shared: …, own: …, output: …}', [
+      'rows',
+    ])
+  }
+  if (job.input != null) {
+    return complain('the job has both `input` and `rows`', '`rows` is for plans without data: keep one', [
+      'rows',
+    ])
+  }
+  return { rows: job.rows, ...job.tokens }
+}

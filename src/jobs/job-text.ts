@@ -1,0 +1,76 @@
+import { extname } from 'node:path'
+import { isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml'
+import { type Problem, problem, type Where } from '../core/errors.ts'
+
+/** Keys and indices from the top of the job to a value. */
+export type JobPath = readonly (string | number)[]
+
+/** `prompt[0].text` */
+export function pathText(path: JobPath): string {
+  return path
+    .map((step, index) => (typeof step === 'number' ? `[${step}]` : index === 0 ? step : `.${step}`))
+    .join('')
+}
+
+/** A parsed job file that still knows where everything stands in it. */
+export interface JobText {
+  readonly value: unknown
+  readonly problems: readonly Problem[]
+  /** Line and column of a value, or of its key; of the nearest thing around it when it does not exist. */
+  where(path: JobPath, part?: 'key' | 'value'): Where
+}
+
+/** Parses YAML, and JSON, which is YAML as well: one parser, so that every error has its line and column. */
+export function parseJobText(text: string, file: string): JobText {
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const at = (offset: number | undefined): Where => {
+    if (offset === undefined) return { file }
+    const { line, col } = lines.linePos(offset)
+    return { file, line, column: col }
+  }
+  const where = (path: JobPath, part: 'key' | 'value' = 'value'): Where => {
+    let node: unknown = document.contents
+    let offset = (document.contents as Node | null)?.range?.[0]
+    for (const [index, step] of path.entries()) {
+      const inside = stepInto(node, step)
+      if (inside === null) break
+      const isLast = index === path.length - 1
+      offset =
+        (isLast && part === 'key' ? inside.keyOffset : inside.valueOffset) ?? inside.keyOffset ?? offset
+      node = inside.value
+    }
+    return { ...at(offset), ...(path.length === 0 ? {} : { path: pathText(path) }) }
+  }
+  const kind = extname(file).toLowerCase() === '.json' ? 'JSON' : 'YAML'
+  const problems = document.errors.map((error) =>
+    problem('bad_job_syntax', `${file} is not valid ${kind}: ${lowerFirst(error.message)}`, {
+      hint:
+        kind === 'YAML'
+          ? 'put quotes around a text that holds ": ", "#" or begins with { or ['
+          : 'mend the JSON',
+      where: at(error.pos[0]),
+    }),
+  )
+  return { value: problems.length === 0 ? document.toJS() : undefined, problems, where }
+}
+
+function stepInto(
+  node: unknown,
+  step: string | number,
+): { value: unknown; keyOffset: number | undefined; valueOffset: number | undefined } | null {
+  if (isMap(node)) {
+    const pair = node.items.find(
+      (item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(step),
+    )
+    if (!pair) return null
+    const value = pair.value as Node | null
+    return { value, keyOffset: (pair.key as Node).range?.[0], valueOffset: value?.range?.[0] }
+  }
+  const item = (node as { items?: unknown[] } | null)?.items?.[step as number] as Node | undefined
+  return item === undefined ? null : { value: item, keyOffset: item.range?.[0], valueOffset: item.range?.[0] }
+}
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1)
+}
