@@ -101,6 +101,8 @@ export interface PendingRow {
   readonly model: string
   readonly group: string | null
   readonly paramsBytes: number
+  readonly promptTokensHigh: number
+  readonly maxTokens: number
   readonly userId: string
   readonly attempts: number
 }
@@ -149,6 +151,7 @@ export type SubmissionChange = Partial<
     | 'nextPollAt'
     | 'because'
     | 'sizeBytes'
+    | 'rows'
   >
 >
 
@@ -206,6 +209,9 @@ export interface RowCounts {
   readonly schemaInvalid: number
 }
 
+/** Attempts by outcome; the last three are among the succeeded. */
+export type AttemptCounts = Omit<RowCounts, 'pending' | 'submitted'>
+
 /** One row of `results`: the row, its deciding attempt and what it cost over all its attempts. */
 export interface ResultRecord {
   readonly row: RowRecord
@@ -254,6 +260,8 @@ export interface RunStore {
   acquireLease(run: string, holder: string, now: Instant, until: Instant): Promise<LeaseAnswer>
   renewLease(run: string, fence: number, until: Instant): Promise<'ok' | Fenced>
   releaseLease(run: string, fence: number): Promise<void>
+  /** Who holds the run now, by its recorded lease, lapsed or not; null when nobody does. For `status`. */
+  leaseHolder(run: string): Promise<{ readonly holder: string; readonly until: Instant } | null>
 
   addRows(run: string, fence: number, rows: readonly NewRow[]): Promise<'ok' | Fenced>
   /** Ascending by ordinal, from `afterOrdinal` (exclusive; -1 for the start). */
@@ -270,7 +278,11 @@ export interface RunStore {
   nextRowAt(run: string, now: Instant): Promise<Instant | null>
 
   /** Digest of a shared block → where it stands; used so that each distinct block is stored once a run. */
-  putBlocks(run: string, fence: number, blocks: readonly { hash: string; ref: BodyRef }[]): Promise<'ok' | Fenced>
+  putBlocks(
+    run: string,
+    fence: number,
+    blocks: readonly { hash: string; ref: BodyRef }[],
+  ): Promise<'ok' | Fenced>
   blocks(run: string, hashes: readonly string[]): Promise<{ hash: string; ref: BodyRef }[]>
 
   /** Creates a submission in state `planned` and moves its rows pending → submitted, one more attempt each. */
@@ -291,7 +303,12 @@ export interface RunStore {
     change: SubmissionChange,
   ): Promise<'ok' | 'not_in_state' | Fenced>
   /** A change without a change of state (next poll). */
-  touchSubmission(run: string, fence: number, submission: number, change: SubmissionChange): Promise<'ok' | Fenced>
+  touchSubmission(
+    run: string,
+    fence: number,
+    submission: number,
+    change: SubmissionChange,
+  ): Promise<'ok' | Fenced>
   /** Rows of a refused or lost submission go back to pending (their attempt counter goes back) or end as given. */
   returnRows(
     run: string,
@@ -299,6 +316,9 @@ export interface RunStore {
     submission: number,
     then: { kind: 'pending'; notBefore: Instant | null },
   ): Promise<number | Fenced>
+
+  /** Ends every pending row with the outcome `canceled`, without an attempt; answers how many. */
+  cancelPendingRows(run: string, fence: number): Promise<number | Fenced>
 
   /** Attempts, row states and ledger entries of a chunk of results, atomically; idempotent by (submission, ordinal). */
   recordResults(
@@ -311,6 +331,8 @@ export interface RunStore {
   missingResults(run: string, submission: number, limit: number): Promise<number[]>
 
   counts(run: string): Promise<RowCounts>
+  /** How the attempts of one submission ended, whatever became of their rows since. */
+  attemptCounts(run: string, submission: number): Promise<AttemptCounts>
   /** Ascending by ordinal. */
   resultsPage(run: string, afterOrdinal: number, limit: number): Promise<ResultRecord[]>
   /** Ascending by submission and ordinal. `after` is the last entry of the page before. */

@@ -1,0 +1,139 @@
+import { isOpen } from '../../core/batch-state.ts'
+import { formatDuration, formatTimestamp, type Instant, plusMs, SECOND_MS } from '../../core/instant.ts'
+import { formatUsd, moneyFields } from '../../core/money.ts'
+import type { RowCounts, RunRecord, SubmissionRecord } from '../../stores/store.ts'
+import { exitCodeOf } from '../exit-codes.ts'
+import type { Flags } from '../main.ts'
+import type { Session } from '../session.ts'
+import { renderTable } from '../table.ts'
+
+const WATCH_MS = SECOND_MS
+
+interface Status {
+  readonly run: RunRecord
+  readonly counts: RowCounts
+  readonly submissions: readonly SubmissionRecord[]
+  readonly spentPicoUsd: bigint
+  readonly driver: string | null
+}
+
+export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
+  const { store, clock } = await session.home()
+  const { id } = await session.findRun(args[0])
+  let printed = ''
+  for (;;) {
+    const status = await readStatus(session, id)
+    const text = session.terminal.json
+      ? `${JSON.stringify(statusJson(status))}\n`
+      : `${renderStatus(status)}\n`
+    if (text !== printed) await session.terminal.out(text)
+    printed = text
+    const over = status.run.state !== 'running' && status.run.state !== 'preparing'
+    if (!flags['watch'] || over) return exitCodeOf(await store.runs.counts(id), status.run.state)
+    await clock.sleepUntil(plusMs(clock.now(), WATCH_MS), session.signal)
+  }
+}
+
+async function readStatus(session: Session, id: string): Promise<Status> {
+  const { store } = await session.home()
+  const run = (await store.runs.findRuns(id)).find((one) => one.id === id)!
+  let spentPicoUsd = 0n
+  let after: { submission: number; ordinal: number } | null = null
+  for (;;) {
+    const page = await store.runs.ledgerPage(id, after, 2_000)
+    if (page.length === 0) break
+    for (const entry of page) spentPicoUsd += entry.costPicoUsd ?? 0n
+    after = page.at(-1)!
+  }
+  return {
+    run,
+    counts: await store.runs.counts(id),
+    submissions: await store.runs.submissions(id),
+    spentPicoUsd,
+    driver: (await store.runs.leaseHolder(id))?.holder ?? null,
+  }
+}
+
+function statusJson({ run, counts, submissions, spentPicoUsd, driver }: Status) {
+  const time = (at: Instant | null) => (at === null ? null : formatTimestamp(at))
+  return {
+    schema: 'tithe.status/1',
+    run: run.id,
+    job: run.name,
+    state: run.state,
+    stop_reason: run.stopReason,
+    upstream: run.upstream,
+    created_at: time(run.createdAt),
+    finished_at: time(run.finishedAt),
+    driver,
+    rows: run.rows,
+    counts: {
+      pending: counts.pending,
+      submitted: counts.submitted,
+      succeeded: counts.succeeded,
+      errored: counts.errored,
+      canceled: counts.canceled,
+      expired: counts.expired,
+      invalid: counts.invalid,
+      refused: counts.refused,
+      truncated: counts.truncated,
+      schema_invalid: counts.schemaInvalid,
+    },
+    ...moneyFields('spent', spentPicoUsd),
+    submissions: submissions.map((one) => ({
+      number: one.number,
+      wave: one.wave,
+      kind: one.kind,
+      state: one.state,
+      rows: one.rows,
+      ingested_rows: one.ingestedRows,
+      size_bytes: one.sizeBytes,
+      batch_id: one.upstreamBatchId,
+      intent_at: time(one.intentAt),
+      created_at: time(one.createdAt),
+      ended_at: time(one.endedAt),
+      expires_at: time(one.expiresAt),
+      next_poll_at: time(one.nextPollAt),
+      because: one.because,
+    })),
+  }
+}
+
+function renderStatus({ run, counts, submissions, spentPicoUsd, driver }: Status): string {
+  const done = counts.succeeded + counts.errored + counts.canceled + counts.expired + counts.invalid
+  const lines = [
+    `run ${run.id} · ${run.name} · ${run.state}${driver === null ? '' : ` · driven by ${driver}`}`,
+    `upstream ${run.upstream}`,
+    `rows ${run.rows}: ${done} done, ${counts.submitted} in batches, ${counts.pending} not yet submitted`,
+  ]
+  if (run.stopReason !== null)
+    lines.push(`stopped: ${run.stopReason}`, `  hint: 'tithe resume ${run.id}' goes on`)
+  lines.push(`spent ${formatUsd(spentPicoUsd)}`, '')
+  if (submissions.length > 0) {
+    lines.push(
+      renderTable(
+        [
+          { header: '#', align: 'right' },
+          { header: 'wave' },
+          { header: 'state' },
+          { header: 'rows', align: 'right' },
+          { header: 'read', align: 'right' },
+          { header: 'batch' },
+          { header: 'took' },
+          { header: 'because' },
+        ],
+        submissions.map((one) => [
+          String(one.number),
+          `${one.wave} ${one.kind}`,
+          one.state,
+          String(one.rows),
+          String(one.ingestedRows),
+          one.upstreamBatchId ?? '',
+          one.createdAt !== null && one.endedAt !== null ? formatDuration(one.endedAt - one.createdAt) : '',
+          isOpen(one.state) || one.state === 'refused' || one.state === 'lost' ? (one.because ?? '') : '',
+        ]),
+      ),
+    )
+  }
+  return lines.join('\n')
+}

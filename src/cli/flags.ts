@@ -1,0 +1,248 @@
+// The command line as a table: the parser, `--help` and docs/reference/cli.md are made from it.
+
+export interface Flag {
+  /** `--json`, or with a short form and a value: `-n, --rows <n>`. As commander reads it. */
+  readonly flags: string
+  readonly doc: string
+  readonly choices?: readonly string[]
+  /** The environment variable that sets it where the flag is absent. */
+  readonly environment?: string
+}
+
+export interface Command {
+  readonly name: CommandName
+  readonly summary: string
+  /** More than the summary, for `--help` and the reference. */
+  readonly doc: string
+  readonly args: readonly { readonly name: string; readonly required: boolean; readonly doc: string }[]
+  readonly flags: readonly Flag[]
+  readonly examples: readonly (readonly [command: string, says: string])[]
+}
+
+export type CommandName =
+  | 'plan'
+  | 'try'
+  | 'run'
+  | 'resume'
+  | 'status'
+  | 'results'
+  | 'cancel'
+  | 'report'
+  | 'models'
+  | 'demo'
+  | 'init'
+
+const JOB = {
+  name: 'job',
+  required: true,
+  doc: "a job file (YAML, JSON, or TypeScript with defineJob), or a JSONL of {custom_id, params} lines, Anthropic's own batch format",
+}
+const RUN = {
+  name: 'run',
+  required: false,
+  doc: 'a run id or a unique beginning of one; the latest run when left out',
+}
+
+export const GLOBAL_FLAGS: readonly Flag[] = [
+  { flags: '--json', doc: 'print data as JSON on stdout, and errors as JSON on stderr' },
+  {
+    flags: '--home <dir>',
+    doc: 'where runs live (default: the nearest .tithe here or in a parent folder, else a new .tithe here)',
+    environment: 'TITHE_HOME',
+  },
+]
+
+const UPSTREAM_FLAGS: readonly Flag[] = [
+  {
+    flags: '--upstream <name>',
+    doc: 'who answers: local is embedded, needs no key and costs nothing; anthropic is the real API (default: the job, else local)',
+    choices: ['local', 'anthropic'],
+    environment: 'TITHE_UPSTREAM',
+  },
+  {
+    flags: '--base-url <url>',
+    doc: 'another address for the upstream anthropic',
+    environment: 'ANTHROPIC_BASE_URL',
+  },
+]
+
+const PACE_FLAGS: readonly Flag[] = [
+  {
+    flags: '--real-time',
+    doc: 'on the local upstream, let batches take their time instead of skipping ahead',
+  },
+  { flags: '--speed <n>', doc: 'with --real-time: n times as fast' },
+]
+
+const JOB_FLAGS: readonly Flag[] = [
+  {
+    flags: '--skip-invalid',
+    doc: 'leave out rows that cannot be sent; they are reported with the outcome invalid',
+  },
+  { flags: '--within <duration>', doc: "how long you can wait, such as 6h; overrides the job's within" },
+  { flags: '--budget <dollars>', doc: "the most that may be spent; overrides the job's budget" },
+  {
+    flags: '--tier <name>',
+    doc: 'your usage tier, for limits and finish times',
+    choices: ['start', 'build', 'scale'],
+    environment: 'TITHE_TIER',
+  },
+  { flags: '--exact', doc: 'count the tokens of all text, however much there is' },
+]
+
+export const COMMANDS: readonly Command[] = [
+  {
+    name: 'plan',
+    summary: 'price a job by every route before anything is sent',
+    doc: 'Reads the job and its rows, counts tokens, finds what rows share, and prices each route with its band. Sends nothing.',
+    args: [JOB],
+    flags: [
+      ...JOB_FLAGS,
+      {
+        flags: '--models',
+        doc: 'price the job on every current model, with its tokenizer and what it would refuse',
+      },
+      UPSTREAM_FLAGS[0]!,
+    ],
+    examples: [
+      ['tithe plan examples/tickets/job.yaml', 'routes, costs, where the marks go'],
+      ['tithe plan job.yaml --models', 'the same job on every current model'],
+      ['tithe plan batch.jsonl --json', "a plan of Anthropic's own batch format, as data"],
+    ],
+  },
+  {
+    name: 'try',
+    summary: 'answer a few rows in realtime and show them',
+    doc: 'Sends a sample of rows one by one over Messages and prints prompt, answer, validation and cost. Nothing is stored.',
+    args: [JOB],
+    flags: [
+      { flags: '-n, --rows <n>', doc: 'how many rows (default: 5)' },
+      ...JOB_FLAGS.slice(0, 1),
+      ...UPSTREAM_FLAGS,
+      { flags: '--yes', doc: 'do not ask before spending on a real key' },
+    ],
+    examples: [['tithe try job.yaml -n 3', 'three rows, answered now']],
+  },
+  {
+    name: 'run',
+    summary: 'plan a job, run it to the end and account for it',
+    doc:
+      'Shows the plan, then runs it: primer, probe, waves of batches. Can be interrupted at any instant; resume goes on. ' +
+      'A job that already has a finished run is not bought again unless you say --again.',
+    args: [JOB],
+    flags: [
+      { flags: '--yes', doc: 'do not ask before spending on a real key' },
+      { flags: '--again', doc: 'run a finished job a second time' },
+      { flags: '--detach', doc: 'go on in the background and exit with 5' },
+      { flags: '-o, --output <file>', doc: 'write the results there as well: .jsonl, .csv or .parquet' },
+      ...JOB_FLAGS,
+      ...UPSTREAM_FLAGS,
+      ...PACE_FLAGS,
+    ],
+    examples: [
+      ['tithe run examples/tickets/job.yaml', 'on the embedded upstream: no key, no cost'],
+      ['tithe run job.yaml --upstream anthropic', 'on the real API; asks before it spends'],
+      ['tithe run job.yaml --yes --json > report.json', 'from a script'],
+    ],
+  },
+  {
+    name: 'resume',
+    summary: 'go on with a run that was interrupted, stopped or detached',
+    doc: 'Reads only the home, not the job file. A run that stopped for a human goes on: calling this is the decision.',
+    args: [RUN],
+    flags: [
+      {
+        flags: '--once',
+        doc: 'do what is due now and come back with 5 while the run is in progress: for cron',
+      },
+      { flags: '--budget <dollars>', doc: 'go on with another budget' },
+      { flags: '-o, --output <file>', doc: 'write the results there when the run has finished' },
+      UPSTREAM_FLAGS[1]!,
+      ...PACE_FLAGS,
+    ],
+    examples: [
+      ['tithe resume', 'the latest run'],
+      ['tithe resume r01k --once', 'one step, from cron'],
+    ],
+  },
+  {
+    name: 'status',
+    summary: 'where a run stands, batch by batch',
+    doc: 'Reads the store only: it asks no upstream and disturbs no driver.',
+    args: [RUN],
+    flags: [{ flags: '--watch', doc: 'print again whenever something changed, until the run has ended' }],
+    examples: [['tithe status --watch', 'follow the latest run']],
+  },
+  {
+    name: 'results',
+    summary: 'the results of a run as JSONL, CSV or Parquet',
+    doc: "Each row with your id and columns, outcome, answer, stop reason, tokens by class and cost. --raw gives Anthropic's own results lines with your ids.",
+    args: [RUN],
+    flags: [
+      {
+        flags: '-o, --output <file>',
+        doc: 'a file instead of stdout; .jsonl, .csv and .parquet choose the format',
+      },
+      { flags: '--format <name>', doc: 'the format on stdout', choices: ['jsonl', 'csv'] },
+      { flags: '--raw', doc: "Anthropic's results JSONL, as received, with your ids" },
+      {
+        flags: '--only <outcome>',
+        doc: 'only rows of one kind',
+        choices: [
+          'succeeded',
+          'errored',
+          'canceled',
+          'expired',
+          'invalid',
+          'refused',
+          'truncated',
+          'schema_invalid',
+        ],
+      },
+    ],
+    examples: [
+      ['tithe results -o results.parquet', 'the latest run'],
+      ['tithe results --only errored', 'what went wrong'],
+    ],
+  },
+  {
+    name: 'cancel',
+    summary: 'cancel a run; rows that are done keep their results',
+    doc: 'Cancels its batches upstream, waits until they have ended, and keeps and accounts for every row that was answered.',
+    args: [RUN],
+    flags: [UPSTREAM_FLAGS[1]!, ...PACE_FLAGS],
+    examples: [['tithe cancel r01k', '']],
+  },
+  {
+    name: 'report',
+    summary: 'what a run cost, saved and got right',
+    doc: 'Cost by model and token class, savings against realtime, cache hit rate, forecast and its error, accuracy where expected answers were given.',
+    args: [RUN],
+    flags: [],
+    examples: [['tithe report --json', 'the latest run, as data']],
+  },
+  {
+    name: 'models',
+    summary: 'every model with prices, cache minimums, tokenizer and retirement',
+    doc: 'The dated facts that plans and bills are computed from, with their sources.',
+    args: [],
+    flags: [{ flags: '--all', doc: 'retired models too' }],
+    examples: [['tithe models --json', '']],
+  },
+  {
+    name: 'demo',
+    summary: 'run the tickets and invoices examples on the embedded upstream',
+    doc: 'Plan, progress, results and report of two real workloads. Needs no key, sends nothing anywhere.',
+    args: [],
+    flags: [],
+    examples: [['tithe demo', '']],
+  },
+  {
+    name: 'init',
+    summary: 'write a commented starter job',
+    doc: 'Writes job.yaml, or the file named, with every key explained. Never overwrites.',
+    args: [{ name: 'file', required: false, doc: 'where to write it (default: job.yaml)' }],
+    flags: [],
+    examples: [['tithe init tickets.yaml', '']],
+  },
+]

@@ -1,0 +1,55 @@
+import { AssertionError } from '../core/assert.ts'
+import { TitheError } from '../core/errors.ts'
+import type { CommandName } from './flags.ts'
+import { parseArguments } from './parse.ts'
+import { errorJson, renderError } from './render-error.ts'
+import type { Session } from './session.ts'
+import { openTerminal } from './terminal.ts'
+
+type CommandModule = { run(session: Session, args: readonly string[], flags: Flags): Promise<number> }
+export type Flags = Readonly<Record<string, string | boolean | undefined>>
+
+/** Loaded when used: start-up is felt. */
+const MODULES: Readonly<Record<CommandName, () => Promise<CommandModule>>> = {
+  plan: () => import('./commands/plan.ts'),
+  try: () => import('./commands/try.ts'),
+  run: () => import('./commands/run.ts'),
+  resume: () => import('./commands/resume.ts'),
+  status: () => import('./commands/status.ts'),
+  results: () => import('./commands/results.ts'),
+  cancel: () => import('./commands/cancel.ts'),
+  report: () => import('./commands/report.ts'),
+  models: () => import('./commands/models.ts'),
+  demo: () => import('./commands/demo.ts'),
+  init: () => import('./commands/init.ts'),
+}
+
+/** The program: parse, dispatch, map to an exit code (design.md 6). */
+export async function main(argv: readonly string[]): Promise<number> {
+  // A reader that has seen enough (`| head`) is no error: stop writing, quietly.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0)
+    throw error
+  })
+  const parsed = parseArguments(argv)
+  if (parsed.kind === 'exit') {
+    ;(parsed.code === 0 ? process.stdout : process.stderr).write(parsed.text)
+    return parsed.code
+  }
+  const terminal = openTerminal(parsed.flags['json'] === true, process.env)
+  const { openSession } = await import('./session.ts')
+  const session = openSession(terminal, parsed.flags, process.env)
+  try {
+    const command = await MODULES[parsed.command]()
+    return await command.run(session, parsed.args, parsed.flags)
+  } catch (error) {
+    if (session.interrupted) return session.interruptedCode
+    terminal.clearStatus()
+    terminal.say(terminal.json ? JSON.stringify(errorJson(error)) : renderError(error, terminal))
+    if (error instanceof TitheError) return error.exitCode
+    if (error instanceof AssertionError) return 2
+    return 3
+  } finally {
+    await session.close()
+  }
+}

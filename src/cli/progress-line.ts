@@ -1,0 +1,60 @@
+import { formatDuration, formatTimestamp } from '../core/instant.ts'
+import { formatUsd } from '../core/money.ts'
+import type { RunEvent, RunProgress } from '../runs/run-deps.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Shows a run at work: one line drawn over on a terminal, one plain line per thing that happened elsewhere. */
+export function progressPrinter(terminal: Terminal): (event: RunEvent) => void {
+  const say = (text: string) => {
+    // Under --json whoever reads stderr wants errors; progress is in `status --json`.
+    if (!terminal.json) terminal.say(text)
+  }
+  return (event) => {
+    switch (event.kind) {
+      case 'wave':
+        return say(`wave ${event.wave} ${event.wave_kind}: ${event.rows} rows (${event.because})`)
+      case 'submitted': {
+        const { number, rows, sizeBytes, upstreamBatchId, createdAt } = event.submission
+        const when = createdAt === null ? '' : ` at ${formatTimestamp(createdAt).slice(11, 19)}`
+        return say(
+          `  batch ${number} ${upstreamBatchId}: ${rows} rows, ${formatBytes(sizeBytes)}, accepted${when}`,
+        )
+      }
+      case 'ingested': {
+        const { number, rows, createdAt, endedAt } = event.submission
+        const took =
+          createdAt !== null && endedAt !== null ? ` in ${formatDuration(endedAt - createdAt)}` : ''
+        return say(`  batch ${number}: ${rows} results read, ended${took}`)
+      }
+      case 'note':
+        return say(`  note: ${event.message}`)
+      case 'progress':
+        return terminal.status(progressText(event.progress))
+      case 'polled':
+      case 'results_recorded':
+        return
+    }
+  }
+}
+
+function progressText(progress: RunProgress): string {
+  const { counts } = progress
+  const done = counts.succeeded + counts.errored + counts.canceled + counts.expired + counts.invalid
+  const forecast =
+    progress.forecastPicoUsd === null ? '' : ` of ${formatUsd(progress.forecastPicoUsd)} forecast`
+  return [
+    `${done}/${progress.rows} rows`,
+    `wave ${progress.wave} ${progress.waveKind ?? ''}`.trimEnd(),
+    `${progress.batchesInFlight} batches with ${progress.inFlightRows} rows`,
+    `${counts.pending} not yet submitted`,
+    `${formatUsd(progress.spentPicoUsd)}${forecast}`,
+    `hits ${progress.hitRate === null ? '–' : `${(progress.hitRate * 100).toFixed(0)} %`}`,
+    `left ${progress.etaMs === null ? 'unknown' : formatDuration(progress.etaMs)}`,
+  ].join(' · ')
+}
+
+export function formatBytes(bytes: number): string {
+  if (bytes < 1_000) return `${bytes} B`
+  if (bytes < 1_000_000) return `${(bytes / 1_000).toFixed(1)} kB`
+  return `${(bytes / 1_000_000).toFixed(1)} MB`
+}

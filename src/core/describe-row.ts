@@ -1,0 +1,151 @@
+import { rowTooLarge } from './batch-plan.ts'
+import { CUSTOM_ID_LENGTH_MAX } from './custom-id.ts'
+import { type Problem, problem } from './errors.ts'
+import { variantOf } from './job.ts'
+import type { PrefixPosition, RowProfile } from './job-profile.ts'
+import { isObject, type Json } from './json.ts'
+import { type Catalogue, findModel, type Model } from './models.ts'
+import { PrefixMemory, prefixHashes } from './prefix-hash.ts'
+import { type BlockMemory, marksOf, promptBlocks } from './prompt.ts'
+import type { MessageRequest } from './request.ts'
+import type { InputRow } from './rows.ts'
+import { RequestSplitter, type StoredRequest, usesReservedKeys } from './stored-request.ts'
+import { estimateBlocks, type TokenFacts, type TokenMeasurer } from './token-estimate.ts'
+
+/** Prefixes deeper than this are not looked at: memory per row stays bounded for long conversations. */
+const CANDIDATES_MAX = 64
+
+/** A row as planning and storing need it. */
+export interface RowDescription {
+  readonly profile: RowProfile
+  readonly stored: StoredRequest
+  /** Set when the row cannot be sent after all. */
+  readonly problems: readonly Problem[]
+}
+
+/**
+ * Looks at rendered rows. Keep one for a whole job: blocks that rows share are serialised, hashed and counted once.
+ */
+export class RowDescriber {
+  readonly #catalogue: Catalogue
+  readonly #measurer: TokenMeasurer
+  readonly #facts: TokenFacts
+  readonly #blocks: BlockMemory = new WeakMap()
+  readonly #prefixes = new PrefixMemory()
+  readonly #splitter = new RequestSplitter()
+  readonly #models = new Map<string, Model | null>()
+
+  constructor(options: { catalogue: Catalogue; measurer: TokenMeasurer; facts: TokenFacts }) {
+    this.#catalogue = options.catalogue
+    this.#measurer = options.measurer
+    this.#facts = options.facts
+  }
+
+  describe(row: InputRow): RowDescription {
+    const { request } = row
+    const name = typeof request['model'] === 'string' ? request['model'] : ''
+    const model = this.#model(name)
+    const blocks = promptBlocks(request, this.#blocks)
+    const settings = {
+      apiVersion: row.apiVersion,
+      betas: row.betas,
+      effortDefault: model?.parameters.effortDefault ?? null,
+    }
+    const hashes = prefixHashes(request, blocks, settings, this.#prefixes)
+    const estimate = estimateBlocks(request, blocks, model ?? FALLBACK_MODEL, this.#measurer, this.#facts)
+    const marks = new Map(marksOf(request, blocks).map((mark) => [mark.index, mark.ttl]))
+    const prefixes: PrefixPosition[] = []
+    for (const [index, block] of blocks.entries()) {
+      // The last block is the row's own: a mark there would be written by each and read by none.
+      const candidate = index < blocks.length - 1 && index < CANDIDATES_MAX
+      if (!candidate && !marks.has(index)) continue
+      prefixes.push({
+        path: block.path,
+        hash: hashes[index]!,
+        tokens: estimate.prefixTokens[index]!,
+        markable: block.markable,
+        mark: marks.get(index) ?? null,
+      })
+    }
+    const stored = this.#splitter.split(request, row.sharedBlocks)
+    return {
+      profile: {
+        ordinal: row.ordinal,
+        model: model?.id ?? name,
+        variant: variantOf(row),
+        prefixes,
+        promptTokens: { low: estimate.low, best: estimate.best, high: estimate.high },
+        ownBytes: blocks.slice(row.sharedBlocks).reduce((sum, block) => sum + block.sizeBytes, 0),
+        paramsBytes: stored.paramsBytes,
+        maxTokens: typeof request['max_tokens'] === 'number' ? request['max_tokens'] : 0,
+        inferenceGeo: typeof request['inference_geo'] === 'string' ? request['inference_geo'] : null,
+        speed: request['speed'] === 'fast' ? 'fast' : 'standard',
+        webSearchesMax: webSearchesMax(request),
+        warnings: row.warnings,
+      },
+      stored,
+      problems: this.#problems(row, model, estimate.low, stored.paramsBytes),
+    }
+  }
+
+  #model(name: string): Model | null {
+    let model = this.#models.get(name)
+    if (model === undefined) {
+      model = findModel(this.#catalogue, name)
+      this.#models.set(name, model)
+    }
+    return model
+  }
+
+  /** What shows only when the tokens are counted, or when the request is to be stored. */
+  #problems(row: InputRow, model: Model | null, promptTokensLow: number, paramsBytes: number): Problem[] {
+    const where = row.line === null ? {} : { line: row.line }
+    const problems: Problem[] = []
+    if (model !== null && promptTokensLow > model.contextTokens) {
+      problems.push(
+        problem(
+          'prompt_too_long',
+          `the prompt has at least ${promptTokensLow} tokens; ${model.id} reads ${model.contextTokens}`,
+          { hint: 'shorten the row, or split its document', where },
+        ),
+      )
+    }
+    if (usesReservedKeys(row.request)) {
+      problems.push(
+        problem('reserved_key', 'the request uses the key tithe_block or the source type tithe_attachment', {
+          hint: 'rename it: these are how a stored run refers to shared blocks and files',
+          where,
+        }),
+      )
+    }
+    const bytes = ELEMENT_BYTES + paramsBytes
+    const tooLarge = rowTooLarge({ ordinal: row.ordinal, bytes }, this.#catalogue.rules.batchBytesMax)
+    if (tooLarge !== null) problems.push({ ...tooLarge, where })
+    return problems
+  }
+}
+
+/** What a batch adds around a row's `params`, with the longest custom_id and four marks. */
+const ELEMENT_BYTES = '{"custom_id":"","params":}'.length + CUSTOM_ID_LENGTH_MAX + 4 * 128
+
+/** For a model that we do not know: counted as a current one; its price is unknown anyway. */
+const FALLBACK_MODEL = {
+  tokenizer: 'new',
+  toolPromptTokens: null,
+  parameters: { imageTier: 'high' },
+} as const
+
+function webSearchesMax(request: MessageRequest): number | null {
+  const tools = Array.isArray(request['tools']) ? request['tools'] : []
+  let total: number | null = 0
+  for (const tool of tools) {
+    if (!isWebSearch(tool)) continue
+    const uses: Json | undefined = tool['max_uses']
+    total = total === null || typeof uses !== 'number' ? null : total + uses
+  }
+  return total
+}
+
+function isWebSearch(tool: Json): tool is Exclude<typeof tool, null> & Record<string, Json> {
+  return isObject(tool) && typeof tool['type'] === 'string' && tool['type'].startsWith('web_search')
+}

@@ -1,0 +1,343 @@
+import { rowsInFlightMax } from '../core/batch-plan.ts'
+import { decide, isOpen } from '../core/batch-state.ts'
+import { TitheError } from '../core/errors.ts'
+import { type Instant, MINUTE_MS, plusMs, SECOND_MS } from '../core/instant.ts'
+import { type JobSettings, settingsFromJson } from '../core/job.ts'
+import { parsePlanJson } from '../core/run-plan-of.ts'
+import { nextWave, probeProblem, type WaveSummary } from '../core/waves.ts'
+import type { RunRecord, SubmissionRecord } from '../stores/store.ts'
+import { ingest } from './ingest.ts'
+import { poll } from './poll.ts'
+import { progressOf } from './progress.ts'
+import { answerInRealtime } from './realtime.ts'
+import { reconcile } from './reconcile.ts'
+import { releaseWave } from './release-wave.ts'
+import { RunContext, unfenced } from './run-context.ts'
+import type { RunDeps } from './run-deps.ts'
+import { record, type StopReason, submit } from './submit.ts'
+
+const LEASE_MS = MINUTE_MS
+const RENEW_MS = 15 * SECOND_MS
+const LEDGER_PAGE = 2_000
+
+/** How driving ended. `stopped` waits for a human, `in_progress` for time. */
+export type DriveEnd =
+  | { readonly kind: 'finished' }
+  | { readonly kind: 'stopped'; readonly reason: string }
+  | { readonly kind: 'in_progress'; readonly until: Instant | null }
+
+export interface DriveOptions {
+  /** One look at everything that is due, then back: for cron. */
+  readonly once: boolean
+  /** Asks the upstream to cancel what is open and ends the rows that were not sent; what is done is kept. */
+  readonly cancel?: boolean
+  /** Goes on although the probe was bad, or with another budget: a human has decided. */
+  readonly acceptProbe: boolean
+  readonly budgetPicoUsd?: JobSettings['budgetPicoUsd']
+}
+
+/**
+ * Drives a run to its end: look at every open submission, do what `decide` says, release the next wave when `nextWave`
+ * says so, sleep until something is due. Every step is durable before the next, so it can be killed at any instant and
+ * called again. One driver a run: a lease with a fence keeps a second one out.
+ */
+export async function drive(runId: string, deps: RunDeps, options: DriveOptions): Promise<DriveEnd> {
+  const fence = await takeLease(runId, deps)
+  const renewing = new AbortController()
+  const renewal = keepLease(runId, fence, deps, renewing.signal)
+  try {
+    const context = await openContext(runId, deps, fence, options)
+    if (options.cancel) await cancelOpen(context)
+    return await loop(context, options)
+  } finally {
+    renewing.abort()
+    await renewal
+    await deps.store.runs.releaseLease(runId, fence)
+  }
+}
+
+async function loop(context: RunContext, options: DriveOptions): Promise<DriveEnd> {
+  const { deps, run } = context
+  for (;;) {
+    deps.signal.throwIfAborted()
+    let acted = false
+    let until: Instant | null = null
+    const earlier = (at: Instant | null) => {
+      if (at !== null && (until === null || at < until)) until = at
+    }
+    for (const submission of await openSubmissions(context)) {
+      const command = decide(
+        { ...submission, calling: context.calling.has(submission.number) },
+        context.now(),
+      )
+      if (command.kind === 'wait') {
+        earlier(command.until)
+        continue
+      }
+      const reason = await perform(context, submission, command.kind)
+      if (reason !== null) return stop(context, reason)
+      acted = true
+      deps.signal.throwIfAborted()
+    }
+    if (!acted) {
+      const decision = await decideWave(context, options)
+      if (decision.kind === 'stop') return stop(context, decision.reason)
+      if (decision.kind === 'done') return finish(context, options.cancel ? 'canceled' : 'finished')
+      if (decision.kind === 'wait') earlier(decision.until)
+      else {
+        const reason = await releaseWave(context, decision.release, decision.wave)
+        if (reason !== null) return stop(context, reason)
+        acted = true
+      }
+    }
+    deps.emit({ kind: 'progress', progress: await progressOf(context, until) })
+    if (acted) continue
+    if (options.once) return { kind: 'in_progress', until }
+    if (until === null)
+      throw new TitheError('nothing_due', `run ${run.id} has open work but nothing that will come due`)
+    await deps.runtime.clock.sleepUntil(until, deps.signal)
+  }
+}
+
+async function perform(
+  context: RunContext,
+  submission: SubmissionRecord,
+  command: 'submit' | 'reconcile' | 'poll' | 'ingest' | 'nothing',
+): Promise<StopReason> {
+  switch (command) {
+    case 'submit':
+      return submission.kind === 'realtime' ? beginRealtime(context, submission) : submit(context, submission)
+    case 'reconcile':
+      return submission.kind === 'realtime'
+        ? resumeRealtime(context, submission)
+        : reconcile(context, submission)
+    case 'poll':
+      return submission.kind === 'realtime'
+        ? answerInRealtime(context, submission)
+        : poll(context, submission)
+    case 'ingest':
+      return ingest(context, submission)
+    case 'nothing':
+      return null
+  }
+}
+
+async function beginRealtime(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
+  await record(context, submission, 'intent_recorded', `${submission.rows} rows in realtime`, {
+    intentAt: context.now(),
+  })
+  return resumeRealtime(context, { ...submission, state: 'submitting' })
+}
+
+async function resumeRealtime(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
+  await record(context, submission, 'accepted', 'realtime', { because: 'its rows are answered one by one' })
+  return null
+}
+
+async function openSubmissions(context: RunContext): Promise<SubmissionRecord[]> {
+  return (await context.deps.store.runs.submissions(context.run.id)).filter((submission) =>
+    isOpen(submission.state),
+  )
+}
+
+type NextStep =
+  | { readonly kind: 'release'; readonly release: Parameters<typeof releaseWave>[1]; readonly wave: number }
+  | { readonly kind: 'wait'; readonly until: Instant | null }
+  | { readonly kind: 'done' }
+  | { readonly kind: 'stop'; readonly reason: string }
+
+async function decideWave(context: RunContext, options: DriveOptions): Promise<NextStep> {
+  const { runs } = context.deps.store
+  const submissions = await runs.submissions(context.run.id)
+  const waves = waveSummaries(submissions)
+  const counts = await runs.counts(context.run.id)
+  const now = context.now()
+  const nextRowAt = await runs.nextRowAt(context.run.id, now)
+  const [ready] = await runs.pendingRows(context.run.id, now, null, 1)
+  const tier = context.deps.catalogue.rules.tiers[context.settings.tier]
+  if (options.cancel && counts.pending > 0) {
+    unfenced(await runs.cancelPendingRows(context.run.id, context.fence), context.run.id)
+    return decideWave(context, options)
+  }
+  const decision = nextWave({
+    now,
+    route: context.plan.chosen,
+    groups: context.plan.groups,
+    rows: context.run.rows - counts.invalid,
+    pending: ready === undefined ? 0 : counts.pending,
+    nextRowAt,
+    waves,
+    withinMs: context.settings.withinMs,
+    rowsInFlightMax: Math.max(1, rowsInFlightMax(tier.queuedRowsMax) - counts.submitted),
+  })
+  if (decision.kind === 'done') return decision
+  if (decision.kind === 'wait') return { kind: 'wait', until: decision.until }
+  if (decision.kind === 'bulk' && !options.acceptProbe) {
+    const probe = submissions.filter((submission) => submission.kind === 'probe')
+    if (probe.length > 0 && submissions.at(-1)!.kind === 'probe') {
+      const reason = await probeVerdict(context, probe)
+      if (reason !== null) return { kind: 'stop', reason }
+    }
+  }
+  return { kind: 'release', release: decision, wave: Math.max(0, ...waves.map((wave) => wave.wave)) + 1 }
+}
+
+async function probeVerdict(context: RunContext, probe: readonly SubmissionRecord[]): Promise<string | null> {
+  const total = { rows: 0, errored: 0, refused: 0, truncated: 0, schemaInvalid: 0 }
+  for (const submission of probe) {
+    const counts = await context.deps.store.runs.attemptCounts(context.run.id, submission.number)
+    total.rows += counts.succeeded + counts.errored + counts.expired + counts.canceled
+    total.errored += counts.errored + counts.expired
+    total.refused += counts.refused
+    total.truncated += counts.truncated
+    total.schemaInvalid += counts.schemaInvalid
+  }
+  return probeProblem(total)
+}
+
+function waveSummaries(submissions: readonly SubmissionRecord[]): WaveSummary[] {
+  return [...Map.groupBy(submissions, (submission) => submission.wave)].map(([wave, members]) => ({
+    wave,
+    kind: members[0]!.kind,
+    rows: members.reduce((sum, member) => sum + member.rows, 0),
+    open: members.some((member) => isOpen(member.state)),
+    startedAt: members.reduce<Instant | null>(
+      (first, { intentAt }) => (intentAt !== null && (first === null || intentAt < first) ? intentAt : first),
+      null,
+    ),
+  }))
+}
+
+async function stop(context: RunContext, reason: string): Promise<DriveEnd> {
+  const change = { from: ['running'] as const, to: 'stopped' as const, stopReason: reason, at: context.now() }
+  unfenced(await context.deps.store.runs.setRunState(context.run.id, context.fence, change), context.run.id)
+  return { kind: 'stopped', reason }
+}
+
+async function finish(context: RunContext, to: 'finished' | 'canceled'): Promise<DriveEnd> {
+  const change = { from: ['running'] as const, to, stopReason: null, at: context.now() }
+  unfenced(await context.deps.store.runs.setRunState(context.run.id, context.fence, change), context.run.id)
+  return { kind: 'finished' }
+}
+
+/** Cancels upstream what is there. Rows that come back for another attempt later end in the loop's next round. */
+async function cancelOpen(context: RunContext): Promise<void> {
+  const { deps, run, fence } = context
+  unfenced(await deps.store.runs.cancelPendingRows(run.id, fence), run.id)
+  for (const submission of await openSubmissions(context)) {
+    if (submission.state === 'planned') {
+      unfenced(
+        await deps.store.runs.returnRows(run.id, fence, submission.number, {
+          kind: 'pending',
+          notBefore: null,
+        }),
+        run.id,
+      )
+      await record(context, submission, 'intent_recorded', 'canceled before it was sent', {})
+      await record(
+        context,
+        { ...submission, state: 'submitting' },
+        'refused',
+        'canceled before it was sent',
+        {},
+      )
+      unfenced(await deps.store.runs.cancelPendingRows(run.id, fence), run.id)
+    }
+    if (submission.state !== 'in_progress') continue
+    if (submission.upstreamBatchId === null) {
+      await endRealtime(context, submission)
+      continue
+    }
+    await deps.upstream.cancelBatch(submission.upstreamBatchId)
+    await record(context, submission, 'cancel_requested', submission.upstreamBatchId, {
+      nextPollAt: null,
+      because: 'a cancel was asked for; rows that are done keep their results',
+    })
+  }
+}
+
+async function endRealtime(context: RunContext, submission: SubmissionRecord): Promise<void> {
+  const { deps, run, fence } = context
+  const back = { kind: 'pending', notBefore: null } as const
+  unfenced(await deps.store.runs.returnRows(run.id, fence, submission.number, back), run.id)
+  unfenced(await deps.store.runs.cancelPendingRows(run.id, fence), run.id)
+  await record(context, submission, 'ended', 'canceled', { because: 'canceled before every row was asked' })
+  await record(context, { ...submission, state: 'ended' }, 'ingested', 'canceled', {})
+}
+
+async function openContext(
+  runId: string,
+  deps: RunDeps,
+  fence: number,
+  options: DriveOptions,
+): Promise<RunContext> {
+  const run = await theRun(runId, deps)
+  if (run.state === 'stopped') {
+    const change = {
+      from: ['stopped'] as const,
+      to: 'running' as const,
+      stopReason: null,
+      at: deps.runtime.clock.now(),
+    }
+    unfenced(await deps.store.runs.setRunState(run.id, fence, change), run.id)
+  }
+  const stored = settingsFromJson(run.settingsJson)
+  const settings =
+    options.budgetPicoUsd === undefined ? stored : { ...stored, budgetPicoUsd: options.budgetPicoUsd }
+  const context = new RunContext(deps, run, settings, parsePlanJson(run.planJson), fence)
+  await recallLedger(context)
+  return context
+}
+
+/** What earlier drivers learnt stands in the ledger: spend, hits, and which entries were touched when. */
+async function recallLedger(context: RunContext): Promise<void> {
+  const { runs } = context.deps.store
+  const createdAt = new Map(
+    (await runs.submissions(context.run.id)).map((one) => [one.number, one.createdAt]),
+  )
+  let after: { submission: number; ordinal: number } | null = null
+  for (;;) {
+    const page = await runs.ledgerPage(context.run.id, after, LEDGER_PAGE)
+    if (page.length === 0) return
+    const rows = await runs.rowsByOrdinal(context.run.id, [...new Set(page.map((entry) => entry.ordinal))])
+    const groups = new Map(rows.map((row) => [row.ordinal, row.group]))
+    for (const entry of page) {
+      context.count(entry, groups.get(entry.ordinal) ?? null, createdAt.get(entry.submission) ?? null)
+    }
+    after = page.at(-1)!
+  }
+}
+
+async function theRun(runId: string, deps: RunDeps): Promise<RunRecord> {
+  const run = (await deps.store.runs.findRuns(runId)).find((found) => found.id === runId)
+  if (!run) throw new TitheError('unknown_run', `there is no run ${runId} in this home`)
+  return run
+}
+
+async function takeLease(runId: string, deps: RunDeps): Promise<number> {
+  const now = deps.wallClock.now()
+  const first = await deps.store.runs.acquireLease(runId, deps.holder, now, plusMs(now, LEASE_MS))
+  if (first.kind === 'held') return first.fence
+  if (deps.isHolderGone(first.holder)) {
+    // The lease outlived its process, which was killed: asking as if its time were over takes it.
+    const after = plusMs(first.until, 1)
+    const second = await deps.store.runs.acquireLease(runId, deps.holder, after, plusMs(after, LEASE_MS))
+    if (second.kind === 'held') return second.fence
+  }
+  throw new TitheError('run_held', `run ${runId} is being driven by process ${first.holder}`, {
+    hint: `watch it with 'tithe status ${runId} --watch'`,
+  })
+}
+
+async function keepLease(runId: string, fence: number, deps: RunDeps, signal: AbortSignal): Promise<void> {
+  try {
+    for (;;) {
+      await deps.wallClock.sleepUntil(plusMs(deps.wallClock.now(), RENEW_MS), signal)
+      const until = plusMs(deps.wallClock.now(), LEASE_MS)
+      if ((await deps.store.runs.renewLease(runId, fence, until)) === 'fenced') return
+    }
+  } catch (error) {
+    // Aborted when driving ends. A store that cannot renew shows itself to the driver at its next write.
+    if (!signal.aborted) throw error
+  }
+}

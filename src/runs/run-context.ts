@@ -1,0 +1,83 @@
+import { TitheError } from '../core/errors.ts'
+import type { Instant } from '../core/instant.ts'
+import { instant, plusMs } from '../core/instant.ts'
+import type { JobSettings } from '../core/job.ts'
+import { settingsOfVariant } from '../core/job.ts'
+import type { LedgerEntry } from '../core/ledger.ts'
+import type { GroupPlan, MarkPlan, RunPlan } from '../core/run-plan.ts'
+import type { RunRecord } from '../stores/store.ts'
+import type { AnswerHeaders, CallContext } from '../upstreams/upstream.ts'
+import type { RunDeps } from './run-deps.ts'
+
+/** Marks by group, as a submission records them: rows of a group that is not named go out unmarked. */
+export type MarksByGroup = Readonly<Record<string, readonly MarkPlan[]>>
+
+/** A run in the hands of its one driver. What stands here beside the store's records can be derived from them again. */
+export class RunContext {
+  readonly deps: RunDeps
+  readonly run: RunRecord
+  readonly settings: JobSettings
+  readonly plan: RunPlan
+  readonly fence: number
+  readonly groups: ReadonlyMap<string, GroupPlan>
+  /** Group → created_at of the last batch whose rows wrote or read its entry. */
+  readonly touchedAt = new Map<string, Instant>()
+  /** Ids of submissions whose create call this process is waiting for. */
+  readonly calling = new Set<number>()
+  spentPicoUsd = 0n
+  answeredRows = 0
+  readingRows = 0
+  /** Upstream's clock minus ours; its timestamps are compared only with its own time (design.md 4.5). */
+  #serverAheadMs = 0
+
+  constructor(deps: RunDeps, run: RunRecord, settings: JobSettings, plan: RunPlan, fence: number) {
+    this.deps = deps
+    this.run = run
+    this.settings = settings
+    this.plan = plan
+    this.fence = fence
+    this.groups = new Map(plan.groups.map((group) => [group.group, group]))
+  }
+
+  now(): Instant {
+    return this.deps.runtime.clock.now()
+  }
+
+  serverNow(): Instant {
+    return plusMs(this.now(), this.#serverAheadMs)
+  }
+
+  learnServerTime(headers: AnswerHeaders): void {
+    if (headers.date !== null) this.#serverAheadMs = instant(headers.date) - this.now()
+  }
+
+  callContext(variant: string, tier: CallContext['tier']): CallContext {
+    return {
+      ...settingsOfVariant(variant),
+      workspace: this.deps.upstream.workspace,
+      tier,
+      receivedAt: this.now(),
+    }
+  }
+
+  count(entry: LedgerEntry, group: string | null, createdAt: Instant | null): void {
+    this.spentPicoUsd += entry.costPicoUsd ?? 0n
+    this.answeredRows += 1
+    const { cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens } = entry.usage
+    if (cacheReadTokens > 0) this.readingRows += 1
+    if (group === null || createdAt === null) return
+    if (cacheReadTokens + cacheWrite5mTokens + cacheWrite1hTokens === 0) return
+    const before = this.touchedAt.get(group)
+    if (before === undefined || before < createdAt) this.touchedAt.set(group, createdAt)
+  }
+}
+
+/** Another driver took the run: this one must not write again. */
+export function unfenced<T>(answer: T | 'fenced', run: string): T {
+  if (answer === 'fenced') {
+    throw new TitheError('run_taken', `run ${run} is now driven by another process`, {
+      hint: `watch it with 'tithe status ${run} --watch'`,
+    })
+  }
+  return answer
+}
