@@ -383,9 +383,7 @@ function createAnswerOf(answer: HttpAnswer, error: ApiError | null): CreateAnswe
     const tooLarge = { status, type: 'request_too_large', message: 'The request exceeds the maximum size.' }
     if (status === 413) return { kind: 'refused', error: tooLarge, headers }
   }
-  const type =
-    parseApiError(status, body)?.type ??
-    (status === 200 ? 'a body that is not a batch' : 'no error of the API')
+  const type = error?.type ?? (status === 200 ? 'a body that is not a batch' : 'no error of the API')
   const request = headers.requestId === null ? '' : `, request ${headers.requestId}`
   return { kind: 'ambiguous', reason: `HTTP ${status}, ${type}${request}` }
 }
