@@ -142,6 +142,25 @@ test('the role and the boundaries of messages are part of the prefix', () => {
   assert.equal(messages(['user', 'a', 'b'])[0], messages(['user', 'a'], ['assistant', 'b'])[0])
 })
 
+test('a new user turn drops earlier thinking on older models, and with it every hash after', () => {
+  const turn = [
+    { role: 'user', content: 'q' },
+    {
+      role: 'assistant',
+      content: [
+        { type: 'thinking', thinking: 't', signature: 's' },
+        { type: 'tool_use', id: 'i', name: 'n', input: {} },
+      ],
+    },
+    { role: 'user', content: [{ type: 'tool_result', tool_use_id: 'i', content: 'r' }] },
+  ]
+  const next = [...turn, { role: 'assistant', content: 'a' }, { role: 'user', content: 'q2' }]
+  const kept = (settings: typeof SETTINGS) =>
+    commonPositions(hashesOf({ messages: turn }, settings), hashesOf({ messages: next }, settings))
+  assert.equal(kept(SETTINGS), 4)
+  assert.equal(kept({ ...SETTINGS, dropsOldThinking: true } as typeof SETTINGS), 1)
+})
+
 const text = fc.record({ type: fc.constant('text'), text: fc.constantFrom('a', 'b', 'c', 'a"\n') })
 const someRequest = fc.record({
   model: fc.constantFrom('m', 'n'),

@@ -16,6 +16,11 @@ import type { ApiSettings, MessageRequest } from './request.ts'
 export interface PrefixSettings extends ApiSettings {
   /** The model's default effort, when known: stating it is the same as leaving it out (claude-api.md 3.6). */
   readonly effortDefault?: Effort | null
+  /**
+   * Whether the model drops earlier thinking once a new user turn has begun: before Opus 4.5 and Sonnet 4.6, and Haiku
+   * 4.5 (claude-api.md 3.6). Absent: it does not.
+   */
+  readonly dropsOldThinking?: boolean
 }
 
 export interface InvalidationRule {
@@ -189,6 +194,7 @@ export function prefixHashes(
   let state = createHash('sha256')
   let same = true
   let sectionsBegun = 0
+  const thinkingDroppedUntil = settings.dropsOldThinking ? lastUserTurn(blocks) : 0
   for (const [i, block] of blocks.entries()) {
     // JSON has no raw line breaks, so lines cannot be mistaken for one another.
     let fold = ''
@@ -198,19 +204,33 @@ export function prefixHashes(
     }
     fold += block.opensMessage ? `message ${JSON.stringify(block.role)}\n` : ''
 
+    const isDropped = i < thinkingDroppedUntil && isThinking(block)
+    const identity = isDropped ? '' : block.identity
     const link = known[i]
-    same &&= link !== undefined && link.fold === fold && link.identity === block.identity
+    same &&= link !== undefined && link.fold === fold && link.identity === identity
     if (same) {
       chain.push(link!)
       state = link!.state
       continue
     }
-    const next = state.copy().update(fold).update(block.identity).update('\n')
-    chain.push({ fold, identity: block.identity, state: next, prefixHash: `p1:${next.copy().digest('hex')}` })
+    const next = state.copy().update(fold).update(identity).update('\n')
+    chain.push({ fold, identity, state: next, prefixHash: `p1:${next.copy().digest('hex')}` })
     state = next
   }
   memory?.remember(heads.tools, chain)
   return chain.map((link) => link.prefixHash)
+}
+
+/** Position of the last block that a user wrote, tool results aside; what thinking came before belongs to old turns. */
+function lastUserTurn(blocks: readonly PromptBlock[]): number {
+  return Math.max(
+    0,
+    blocks.findLastIndex((block) => block.role === 'user' && block.type !== 'tool_result'),
+  )
+}
+
+function isThinking(block: PromptBlock): boolean {
+  return block.type === 'thinking' || block.type === 'redacted_thinking'
 }
 
 function member(value: Json | undefined, key: string): Json {

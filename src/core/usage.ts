@@ -21,8 +21,10 @@ export function promptTokens(usage: Usage): number {
 }
 
 /**
- * Reads the API's `usage`. Absent counters are 0; when `cache_creation` is absent all of
- * `cache_creation_input_tokens` are 5-minute writes (claude-api.md 3.15). Null when it is not a usage object.
+ * Reads the API's `usage`. Absent counters are 0. What `cache_creation_input_tokens` has beyond the split by TTL is a
+ * 5-minute write: all of it where the split is absent (claude-api.md 3.15), and what the service wrote at its own
+ * breakpoints after a server tool, always 5-minute, which recordings up to early 2026 leave out of the split. Null when
+ * it is not a usage object.
  */
 export function parseUsage(raw: unknown): Usage | null {
   if (!isObject(raw) || typeof raw['input_tokens'] !== 'number' || typeof raw['output_tokens'] !== 'number') {
@@ -32,7 +34,8 @@ export function parseUsage(raw: unknown): Usage | null {
   const creation = isObject(raw['cache_creation']) ? raw['cache_creation'] : null
   const written = count(raw['cache_creation_input_tokens'])
   const cacheWrite1hTokens = creation ? count(creation['ephemeral_1h_input_tokens']) : 0
-  const cacheWrite5mTokens = creation ? count(creation['ephemeral_5m_input_tokens']) : written
+  const split5m = creation ? count(creation['ephemeral_5m_input_tokens']) : 0
+  const cacheWrite5mTokens = Math.max(split5m, written - cacheWrite1hTokens)
   const serverTools = isObject(raw['server_tool_use']) ? raw['server_tool_use'] : {}
   const tier = raw['service_tier']
   return {

@@ -1,0 +1,171 @@
+import type { JsonObject } from '../../src/core/json.ts'
+import type { Catalogue } from '../../src/core/models.ts'
+import { parseUsage } from '../../src/core/usage.ts'
+import { type Bill, type Prediction, Replay } from './cache-replay.ts'
+import { type Recording, sessionsOf } from './recording.ts'
+
+/**
+ * Holds the cache rules against recorded usage: every session with cache activity is replayed (cache-replay.ts), and
+ * every prediction compared with what was recorded.
+ *
+ * Scored are the requests that can be predicted at all: they have a mark, and some prefix of theirs was written earlier
+ * in the same recording. Two kinds are counted apart and listed, each by what its own record proves: *warm* requests
+ * read more than this recording ever wrote (somebody recorded minutes before), and requests in which a *server tool
+ * ran* report the sum of several samplings, so that their total is not the size of their prompt. `strict` counts both as
+ * misses. Rows without a date have a table of their own, because their TTL cannot be checked.
+ */
+
+export type TokenClass = keyof Bill
+export const TOKEN_CLASSES: readonly TokenClass[] = ['read', 'write_5m', 'write_1h']
+
+export interface CacheMiss {
+  readonly cassette: string
+  readonly index: number
+  readonly line: number
+  readonly origin: string
+  readonly dated: boolean
+  readonly predicted: Bill
+  readonly recorded: Bill
+  readonly reason: string
+}
+
+export interface CacheScore {
+  readonly scored: number
+  /** Requests predicted exactly, and those of which more was predicted than recorded, by class. */
+  readonly exact: Bill
+  readonly over: Bill
+  /** Requests that a baseline predicts exactly. */
+  readonly always_zero: Bill
+  readonly same_as_last_time: Bill
+  /** With those counted apart as misses. */
+  readonly strict: { readonly scored: number; readonly exact: Bill }
+}
+
+export interface CacheReport {
+  readonly recordings: number
+  readonly sessions: number
+  readonly requests: number
+  readonly dated: CacheScore
+  readonly undated: CacheScore
+  readonly all: CacheScore
+  /** Requests not scored, by reason. */
+  readonly unscored: Readonly<Record<string, number>>
+  readonly misses: readonly CacheMiss[]
+  readonly apart: readonly CacheMiss[]
+}
+
+interface Judged {
+  readonly recording: Recording
+  readonly predicted: Bill
+  readonly recorded: Bill
+  /** Recorded of the request before it in the same recording. */
+  readonly last: Bill
+  readonly apart: boolean
+  readonly reason: string
+}
+
+const NOTHING: Bill = { read: 0, write_5m: 0, write_1h: 0 }
+
+export function judgeCache(recordings: readonly Recording[], catalogue: Catalogue): CacheReport {
+  const judged: Judged[] = []
+  const unscored: Record<string, number> = {}
+  let sessions = 0
+  let requests = 0
+  for (const session of sessionsOf(recordings)) {
+    if (!session.some(({ usage }) => hasCacheActivity(usage))) continue
+    sessions++
+    requests += session.length
+    const replay = new Replay(session, catalogue)
+    let last = NOTHING
+    for (const recording of session) {
+      const usage = parseUsage({ output_tokens: 0, ...recording.usage })
+      if (usage === null) continue
+      const prediction = replay.next(recording, usage)
+      const recorded: Bill = {
+        read: usage.cacheReadTokens,
+        write_5m: usage.cacheWrite5mTokens,
+        write_1h: usage.cacheWrite1hTokens,
+      }
+      const why = whyUnscored(prediction)
+      if (why !== null) unscored[why] = (unscored[why] ?? 0) + 1
+      else
+        judged.push({
+          recording,
+          predicted: prediction.bill,
+          recorded,
+          last,
+          ...verdictOn(prediction, recorded),
+        })
+      last = recorded
+    }
+  }
+  const isDated = (one: Judged): boolean => one.recording.answeredAtMs !== null
+  return {
+    recordings: recordings.length,
+    sessions,
+    requests,
+    dated: scoreOf(judged.filter(isDated)),
+    undated: scoreOf(judged.filter((one) => !isDated(one))),
+    all: scoreOf(judged),
+    unscored,
+    misses: judged.filter((one) => !one.apart && one.reason !== 'exact').map(missOf),
+    apart: judged.filter((one) => one.apart).map(missOf),
+  }
+}
+
+function hasCacheActivity(usage: JsonObject): boolean {
+  return Number(usage['cache_read_input_tokens'] ?? 0) + Number(usage['cache_creation_input_tokens'] ?? 0) > 0
+}
+
+function whyUnscored({ marked, writtenBefore }: Prediction): string | null {
+  if (!marked) return 'no mark'
+  return writtenBefore ? null : 'no prefix written earlier in this recording'
+}
+
+function verdictOn(prediction: Prediction, recorded: Bill): Pick<Judged, 'apart' | 'reason'> {
+  const { bill, knownSizes } = prediction
+  if (prediction.ranServerTool) {
+    return { apart: true, reason: 'a server tool ran: usage is the sum of several samplings' }
+  }
+  if (recorded.read > bill.read && !knownSizes.has(recorded.read)) {
+    return prediction.guessedRead
+      ? { apart: false, reason: 'the size of the prefix that was read had never been seen: estimated' }
+      : { apart: true, reason: 'warm: read more than this recording had written' }
+  }
+  return { apart: false, reason: reasonOf(prediction, recorded) }
+}
+
+function reasonOf({ bill, guessedRead, guessedWrite }: Prediction, recorded: Bill): string {
+  if (bill.read !== recorded.read) {
+    if (guessedRead) return 'the size of the prefix that was read had never been seen: estimated'
+    if (bill.read < recorded.read) return 'read an entry that should have been gone or out of reach'
+    return 'the service read less than its rules allow: sent in parallel with the writer, or a miss of its own'
+  }
+  if (TOKEN_CLASSES.every((name) => bill[name] === recorded[name])) return 'exact'
+  return guessedWrite
+    ? 'the tokens after the mark had never been seen: estimated'
+    : 'more or fewer tokens after the mark than last time'
+}
+
+function scoreOf(judged: readonly Judged[]): CacheScore {
+  const scored = judged.filter((one) => !one.apart)
+  const exact = (one: Judged, name: TokenClass): boolean => one.predicted[name] === one.recorded[name]
+  return {
+    scored: scored.length,
+    exact: countByClass(scored, exact),
+    over: countByClass(scored, (one, name) => one.predicted[name] > one.recorded[name]),
+    always_zero: countByClass(scored, (one, name) => one.recorded[name] === 0),
+    same_as_last_time: countByClass(scored, (one, name) => one.recorded[name] === one.last[name]),
+    strict: { scored: judged.length, exact: countByClass(scored, exact) },
+  }
+}
+
+function countByClass(judged: readonly Judged[], holds: (one: Judged, name: TokenClass) => boolean): Bill {
+  const count = (name: TokenClass): number => judged.filter((one) => holds(one, name)).length
+  return { read: count('read'), write_5m: count('write_5m'), write_1h: count('write_1h') }
+}
+
+function missOf({ recording, predicted, recorded, reason }: Judged): CacheMiss {
+  const { cassette, index, line, origin, answeredAtMs } = recording
+  return { cassette, index, line, origin, dated: answeredAtMs !== null, predicted, recorded, reason }
+}
