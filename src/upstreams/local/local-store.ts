@@ -80,8 +80,7 @@ export class LocalStore implements ServedBatchStore<LocalEffects | null> {
   readonly #db: DatabaseSync
   readonly #groupRows: number
   readonly #statements = new Map<string, StatementSync>()
-  #pending: { id: number; batch: number; result: ServedResult; effects: LocalEffects | null; at: Instant }[] =
-    []
+  #pending: { id: number; result: ServedResult; effects: LocalEffects | null; at: Instant }[] = []
 
   /** `groupRows`: results that may be lost together in a crash; they are executed again. */
   constructor(file: string, options: { groupRows: number }) {
