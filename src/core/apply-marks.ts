@@ -37,7 +37,8 @@ export function fittingMarks(
   const free = marks.flatMap((mark) => {
     const index = indexes.get(canonicalPath(mark.path))
     assert(index !== undefined, `a row of the group has a block at ${mark.path}`)
-    const taken = own.some((other) => other.index === index) || (automatic !== null && index === sites.length - 1)
+    const taken =
+      own.some((other) => other.index === index) || (automatic !== null && index === sites.length - 1)
     return taken ? [] : [{ mark, index }]
   })
   const slots = Math.max(0, marksMax - own.length)

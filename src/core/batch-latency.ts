@@ -77,9 +77,12 @@ export function latencyOfWaves(
   }
   const quantile = (wanted: number): number => {
     let total = 0
-    // A hair less: the shares are sums of fractions.
-    const index = shares.findIndex((share) => (total += share) >= wanted - 1e-9)
-    return index * STEP_MS
+    for (const [step, share] of shares.entries()) {
+      total += share
+      // A hair less: the shares are sums of fractions.
+      if (total >= wanted - 1e-9) return step * STEP_MS
+    }
+    return (shares.length - 1) * STEP_MS
   }
   return { median: quantile(0.5), p95: quantile(0.95) }
 }

@@ -1,8 +1,8 @@
 import { assert } from './assert.ts'
 import { type Problem, problem } from './errors.ts'
+import { instant } from './instant.ts'
 import type { ApiRules } from './models.ts'
 import type { GroupPlan, RouteName, WavePlan } from './run-plan.ts'
-import { instant } from './instant.ts'
 import { nextWave, type WaveSummary } from './waves.ts'
 
 /** A row as it will stand in a batch: `bytes` of `{"custom_id":…,"params":…}`. */

@@ -82,7 +82,8 @@ export function placeMarks(pool: PoolProfile, terms: PlacementTerms): Placement 
       const left = rest.get(at.hash)!
       left.rows -= rows
       for (const estimate of ESTIMATES) {
-        for (const [segment, count] of taken[estimate].entries()) left.rowsBySegment[estimate][segment]! -= count
+        for (const [segment, count] of taken[estimate].entries())
+          left.rowsBySegment[estimate][segment]! -= count
       }
     }
     const marks = above && slots >= 2 ? [above, prefix] : [prefix]
@@ -104,14 +105,22 @@ export function placeMarks(pool: PoolProfile, terms: PlacementTerms): Placement 
 function trunkOf(pool: PoolProfile, candidates: readonly SharedPrefix[]): SharedPrefix | null {
   return candidates
     .filter((prefix) => prefix.mark === null && prefix.rows > pool.rows * TRUNK_SHARE)
-    .reduce<SharedPrefix | null>((deepest, prefix) => (prefix.depth > (deepest?.depth ?? -1) ? prefix : deepest), null)
+    .reduce<SharedPrefix | null>(
+      (deepest, prefix) => (prefix.depth > (deepest?.depth ?? -1) ? prefix : deepest),
+      null,
+    )
 }
 
 /**
  * Plain input tokens that a mark saves, less what it costs, over `rows` rows. A mark below the trunk must also pay for
  * its primer writing the trunk once more: primers go in one batch, and none can read what another has just begun.
  */
-function markGain(prefix: SharedPrefix, above: SharedPrefix | null, rows: number, terms: PlacementTerms): number {
+function markGain(
+  prefix: SharedPrefix,
+  above: SharedPrefix | null,
+  rows: number,
+  terms: PlacementTerms,
+): number {
   const write = Number(writeRate(terms.rates, terms.ttl)) / Number(terms.rates.input)
   const read = Number(terms.rates.read) / Number(terms.rates.input)
   const trunkTokens = above?.tokens ?? 0
@@ -136,7 +145,8 @@ function whyUnmarked(pool: PoolProfile, terms: PlacementTerms, slots: number): s
     null,
   )
   if (widest === null) return 'no two rows begin alike at a place where a mark could stand'
-  if (slots < 1) return `the rows carry ${pool.ownMarksMax} marks of their own, which is all that the API takes`
+  if (slots < 1)
+    return `the rows carry ${pool.ownMarksMax} marks of their own, which is all that the API takes`
   const tokens = Math.round(widest.tokens * terms.tokenRatio)
   const shares = `${widest.path} ends ${count(tokens)} tokens shared by ${count(widest.rows)} rows`
   const missing = terms.minimumTokens - tokens

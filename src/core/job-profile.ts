@@ -1,5 +1,6 @@
 import type { Problem } from './errors.ts'
 import type { Instant } from './instant.ts'
+import type { StatedSizes } from './job.ts'
 import { type Catalogue, priceAt } from './models.ts'
 import type { Ttl } from './request.ts'
 import type { Band } from './run-plan.ts'
@@ -80,6 +81,8 @@ export interface PoolProfile {
   readonly speed: 'standard' | 'fast'
   rows: number
   paramsBytes: number
+  /** Of its largest row. */
+  readonly promptTokensMax: { best: number; high: number }
   /** Rows that carry marks of their own, and the most that one row carries. */
   rowsWithOwnMarks: number
   ownMarksMax: number
@@ -101,8 +104,6 @@ export interface JobProfile {
   readonly largestRow: { readonly ordinal: number; readonly paramsBytes: number } | null
   readonly ownBytes: number
   readonly promptTokens: Band<number>
-  /** Of the largest row, by its upper estimate. */
-  readonly promptTokensMax: number
   readonly maxTokensMax: number
   /** All rows together; null when one has no bound. */
   readonly webSearchesMax: number | null
@@ -151,7 +152,6 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
   let paramsBytes = 0
   let largestRow: JobProfile['largestRow'] = null
   let ownBytes = 0
-  let promptTokensMax = 0
   let maxTokensMax = 0
   let webSearchesMax: number | null = 0
 
@@ -166,6 +166,7 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
         speed: row.speed,
         rows: 0,
         paramsBytes: 0,
+        promptTokensMax: { best: 0, high: 0 },
         rowsWithOwnMarks: 0,
         ownMarksMax: 0,
         sums: { low: emptySegments(cuts), best: emptySegments(cuts), high: emptySegments(cuts) },
@@ -213,7 +214,6 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
         largestRow = { ordinal: row.ordinal, paramsBytes: row.paramsBytes }
       }
       ownBytes += row.ownBytes
-      promptTokensMax = Math.max(promptTokensMax, row.promptTokens.high)
       maxTokensMax = Math.max(maxTokensMax, row.maxTokens)
       webSearchesMax =
         webSearchesMax === null || row.webSearchesMax === null ? null : webSearchesMax + row.webSearchesMax
@@ -226,6 +226,8 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
       const pool = poolOf(row)
       pool.rows++
       pool.paramsBytes += row.paramsBytes
+      pool.promptTokensMax.best = Math.max(pool.promptTokensMax.best, row.promptTokens.best)
+      pool.promptTokensMax.high = Math.max(pool.promptTokensMax.high, row.promptTokens.high)
       const own = row.prefixes.filter((position) => position.mark !== null)
       if (own.length > 0) pool.rowsWithOwnMarks++
       pool.ownMarksMax = Math.max(pool.ownMarksMax, own.length)
@@ -257,13 +259,79 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
       largestRow,
       ownBytes,
       promptTokens: { ...promptTokens },
-      promptTokensMax,
       maxTokensMax,
       webSearchesMax,
       warnings: [...warnings.values()].map(({ problem, rows: count }) =>
         count === 1 ? problem : { ...problem, message: `${problem.message} (${count} rows)` },
       ),
     }),
+  }
+}
+
+/**
+ * The profile of a job that only states its sizes: all rows alike, all sharing one prefix, every figure exact.
+ * @param row what they have in common; `maxTokens` is at least the stated output.
+ */
+export function profileStated(
+  stated: StatedSizes,
+  row: { readonly model: string; readonly variant: string; readonly maxTokens: number },
+  cuts: readonly number[],
+): JobProfile {
+  const { rows, shared, own } = stated
+  const promptTokens = shared + own
+  const segment = segmentOf(cuts, promptTokens)
+  const sums = () => {
+    const segments = emptySegments(cuts)
+    segments[segment] = {
+      rows,
+      promptTokens: rows * promptTokens,
+      maxTokens: rows * row.maxTokens,
+      ownMarkTokens: { '5m': 0, '1h': 0 },
+    }
+    return segments
+  }
+  const counts = () => zeros(cuts).map((_, i) => (i === segment ? rows : 0))
+  const prefix: SharedPrefix = {
+    hash: 'stated',
+    path: 'the shared part',
+    tokens: shared,
+    markable: true,
+    mark: null,
+    parent: null,
+    depth: 0,
+    rows,
+    rowsBySegment: { low: counts(), best: counts(), high: counts() },
+  }
+  const isShared = shared > 0 && rows > 1
+  const total = rows * promptTokens
+  return {
+    rows,
+    invalidRows: 0,
+    counting: 'stated',
+    cuts,
+    pools: [
+      {
+        model: row.model,
+        variant: row.variant,
+        inferenceGeo: null,
+        speed: 'standard',
+        rows,
+        paramsBytes: 0,
+        promptTokensMax: { best: promptTokens, high: promptTokens },
+        rowsWithOwnMarks: 0,
+        ownMarksMax: 0,
+        sums: { low: sums(), best: sums(), high: sums() },
+        prefixes: new Map(isShared ? [[prefix.hash, prefix]] : []),
+      },
+    ],
+    sharedPrefixes: isShared ? 1 : 0,
+    paramsBytes: 0,
+    largestRow: null,
+    ownBytes: 0,
+    promptTokens: { low: total, best: total, high: total },
+    maxTokensMax: row.maxTokens,
+    webSearchesMax: 0,
+    warnings: [],
   }
 }
 

@@ -137,4 +137,3 @@ export function poolCost(
   )
   return picoUsd(costs.reduce((sum, cost) => sum + cost, 0n))
 }
-

@@ -1,15 +1,22 @@
-import { type Survival, survivalOf, latencyOfWaves } from './batch-latency.ts'
+import { latencyOfWaves, type Survival, survivalOf } from './batch-latency.ts'
 import { planWaves, rowsInFlightMax } from './batch-plan.ts'
 import { type Placement, type PlacementTerms, placeMarks } from './cache-plan.ts'
 import { savingsOf } from './cost.ts'
+import type { Instant } from './instant.ts'
 import { formatDuration, MINUTE_MS } from './instant.ts'
 import type { JobSettings } from './job.ts'
 import { ESTIMATES, type Estimate, type JobProfile, type PoolProfile } from './job-profile.ts'
 import { type Catalogue, minimumCacheableTokens, type TierLimits } from './models.ts'
-import type { Instant } from './instant.ts'
 import { formatUsd, type PicoUsd, picoUsd } from './money.ts'
 import type { OutputEstimate } from './output-estimate.ts'
-import { type CostTerms, poolCost, type PricedPool, poolUsage, type Scenario, usualRates } from './pool-cost.ts'
+import {
+  type CostTerms,
+  type PricedPool,
+  poolCost,
+  poolUsage,
+  type Scenario,
+  usualRates,
+} from './pool-cost.ts'
 import type { Priors } from './priors.ts'
 import type { Ttl } from './request.ts'
 import type { Band, CostPart, HitRate, HitRateCost, RouteName, RoutePlan, WavePlan } from './run-plan.ts'
@@ -116,7 +123,11 @@ function priceRoute(shape: RouteShape, terms: RouteTerms): PricedRoute {
 
   const primed = shape.marks === 'primed'
   // Marks are placed by the survival of an entry with one primer; more primers change its wave by little.
-  const readShare = primed ? survivalIn(wavesFor(1)).reads : shape.tier === 'standard' ? priors.realtimeHitRate.value.best : 1
+  const readShare = primed
+    ? survivalIn(wavesFor(1)).reads
+    : shape.tier === 'standard'
+      ? priors.realtimeHitRate.value.best
+      : 1
   const placed = place(terms, shape.ttl, readShare)
   const groups = placed.reduce((sum, { placement }) => sum + placement.groups.length, 0)
   const waves = wavesFor(primed ? groups : 0)
@@ -128,10 +139,21 @@ function priceRoute(shape: RouteShape, terms: RouteTerms): PricedRoute {
     shape.tier === 'batch'
       ? batchFinish(terms, waves, inFlightMax)
       : realtimeFinish(terms, placed, shape.marks === 'none' ? 'unmarked' : 'primed')
-  const extreme = shape.marks === 'none' ? null : shape.marks === 'cold' && shape.tier === 'batch' ? 'no row reads' : 'every row reads'
+  const extreme =
+    shape.marks === 'none'
+      ? null
+      : shape.marks === 'cold' && shape.tier === 'batch'
+        ? 'no row reads'
+        : 'every row reads'
   const at = (scenario: Scenario, change: Partial<CostTerms> = {}) =>
     terms.pools &&
-    totalCost(terms, null, placed, { estimate: 'best', scenario, tier: shape.tier, output: terms.output, ...change })
+    totalCost(terms, null, placed, {
+      estimate: 'best',
+      scenario,
+      tier: shape.tier,
+      output: terms.output,
+      ...change,
+    })
   const worst = at(shape.marks === 'none' ? 'unmarked' : 'all_write', { estimate: 'high', output: 'max' })
   const searches = profile.webSearchesMax
   const plan: RoutePlan = {
@@ -140,7 +162,9 @@ function priceRoute(shape: RouteShape, terms: RouteTerms): PricedRoute {
     costAtExtreme: extreme === null ? null : at(extreme === 'no row reads' ? 'all_write' : 'primed'),
     extreme,
     worstCase:
-      worst === null || searches === null ? null : picoUsd(worst + BigInt(searches) * catalogue.webSearchPicoUsd),
+      worst === null || searches === null
+        ? null
+        : picoUsd(worst + BigInt(searches) * catalogue.webSearchPicoUsd),
     hitRate: shape.marks === 'none' || groups === 0 ? null : expected.hitRate,
     expectedParts: costs?.parts ?? [],
     savings: costs && baseline !== null ? savingsOf(costs.best, baseline) : null,
@@ -224,7 +248,13 @@ function expectationOf(
         { what: 'reads', share: coldRead, scenario: 'all_read' },
         { what: 'writes', share: 1 - coldRead, scenario: 'all_write' },
       ],
-      hitRate: { expected: coldRead * share, low: cold.low * share, high: Math.min(cold.high, (marked - groups) / marked) * share, certainty: 'assumed', why },
+      hitRate: {
+        expected: coldRead * share,
+        low: cold.low * share,
+        high: Math.min(cold.high, (marked - groups) / marked) * share,
+        certainty: 'assumed',
+        why,
+      },
     }
   }
   const { reads, diesAfterRelease, goesUnmarked } = survival
@@ -232,9 +262,21 @@ function expectationOf(
   return {
     parts: [
       { what: 'the entry lives: reads', share: reads, scenario: 'primed' },
-      { what: 'the entry died after release: reads as in a cold batch', share: diesAfterRelease * coldRead, scenario: 'all_read' },
-      { what: 'the entry died after release: writes again', share: diesAfterRelease * (1 - coldRead), scenario: 'all_write' },
-      { what: 'the entry was dead at release: goes unmarked', share: goesUnmarked, scenario: 'primed_unmarked' },
+      {
+        what: 'the entry died after release: reads as in a cold batch',
+        share: diesAfterRelease * coldRead,
+        scenario: 'all_read',
+      },
+      {
+        what: 'the entry died after release: writes again',
+        share: diesAfterRelease * (1 - coldRead),
+        scenario: 'all_write',
+      },
+      {
+        what: 'the entry was dead at release: goes unmarked',
+        share: goesUnmarked,
+        scenario: 'primed_unmarked',
+      },
     ],
     hitRate: hitRateOf(
       { low: 0, best: read, high: 1 },
@@ -248,7 +290,10 @@ function expectedCosts(terms: RouteTerms, placed: Placed, shape: RouteShape, par
     totalCost(terms, null, placed, { estimate, scenario, tier: shape.tier, output: terms.output })
   const at = (estimate: Estimate): CostPart[] =>
     parts.map(({ what, share, scenario }) => ({ what, share, cost: costOfPart(estimate, scenario) }))
-  const byEstimate = Object.fromEntries(ESTIMATES.map((estimate) => [estimate, mix(at(estimate))])) as Record<Estimate, PicoUsd>
+  const byEstimate = Object.fromEntries(ESTIMATES.map((estimate) => [estimate, mix(at(estimate))])) as Record<
+    Estimate,
+    PicoUsd
+  >
   return { ...byEstimate, parts: at('best') }
 }
 
@@ -260,7 +305,9 @@ function totalCost(
 ): PicoUsd {
   const total = (pools ?? []).reduce((sum, priced, i) => {
     const placement = placed[i]?.placement ?? { groups: [], elsewhere: '' }
-    return sum + poolCost(replaced ? { ...priced, pool: replaced[i]! } : priced, { ...cost, placement }, catalogue)
+    return (
+      sum + poolCost(replaced ? { ...priced, pool: replaced[i]! } : priced, { ...cost, placement }, catalogue)
+    )
   }, 0n)
   return picoUsd(total)
 }
@@ -279,13 +326,10 @@ function mix(parts: readonly { readonly share: number; readonly cost: PicoUsd }[
 }
 
 function withoutOwnMarks(pool: PoolProfile): PoolProfile {
-  return { ...pool, rowsWithOwnMarks: 0, sums: mapSums(pool) }
-}
-
-function mapSums(pool: PoolProfile): PoolProfile['sums'] {
   const cleared = (estimate: Estimate) =>
     pool.sums[estimate].map((sums) => ({ ...sums, ownMarkTokens: { '5m': 0, '1h': 0 } }))
-  return { low: cleared('low'), best: cleared('best'), high: cleared('high') }
+  const sums = { low: cleared('low'), best: cleared('best'), high: cleared('high') }
+  return { ...pool, rowsWithOwnMarks: 0, sums }
 }
 
 interface Finish {
@@ -293,13 +337,20 @@ interface Finish {
   readonly bottleneck: string
 }
 
-function batchFinish({ catalogue, settings }: RouteTerms, waves: readonly WavePlan[], inFlightMax: number): Finish {
+function batchFinish(
+  { catalogue, settings }: RouteTerms,
+  waves: readonly WavePlan[],
+  inFlightMax: number,
+): Finish {
   const { rules } = catalogue
   const patienceMs = primerPatienceMs(settings.withinMs)
   const capsMs = waves.map((wave) => (wave.kind === 'primer' ? patienceMs : rules.batchExpiryMs))
   const full = waves.filter((wave) => wave.rows === inFlightMax).length
   return {
-    finishMs: { ...latencyOfWaves(rules.batchLatencyMs, capsMs), latest: capsMs.reduce((sum, cap) => sum + cap, 0) },
+    finishMs: {
+      ...latencyOfWaves(rules.batchLatencyMs, capsMs),
+      latest: capsMs.reduce((sum, cap) => sum + cap, 0),
+    },
     bottleneck:
       full > 0
         ? `queue limit of tier ${settings.tier}: ${rules.tiers[settings.tier].queuedRowsMax.toLocaleString('en-US')} rows`
@@ -326,10 +377,20 @@ function realtimeFinish(terms: RouteTerms, placed: Placed, expected: Scenario): 
       }
       needs.set(priced.model.id, need)
     }
+    if (terms.pools === null) needs.set('unpriced', unpricedNeed(terms))
     const candidates = [...needs.values()].flatMap(({ limit, requests, input, output: tokens }) => [
-      { minutes: requests / limit.requestsPerMinute, what: `${limit.requestsPerMinute.toLocaleString('en-US')} requests` },
-      { minutes: input / limit.inputTokensPerMinute, what: `${limit.inputTokensPerMinute.toLocaleString('en-US')} input tokens` },
-      { minutes: tokens / limit.outputTokensPerMinute, what: `${limit.outputTokensPerMinute.toLocaleString('en-US')} output tokens` },
+      {
+        minutes: requests / limit.requestsPerMinute,
+        what: `${limit.requestsPerMinute.toLocaleString('en-US')} requests`,
+      },
+      {
+        minutes: input / limit.inputTokensPerMinute,
+        what: `${limit.inputTokensPerMinute.toLocaleString('en-US')} input tokens`,
+      },
+      {
+        minutes: tokens / limit.outputTokensPerMinute,
+        what: `${limit.outputTokensPerMinute.toLocaleString('en-US')} output tokens`,
+      },
     ])
     return candidates.reduce((a, b) => (b.minutes > a.minutes ? b : a), { minutes: 0, what: 'nothing' })
   }
@@ -343,6 +404,16 @@ function realtimeFinish(terms: RouteTerms, placed: Placed, expected: Scenario): 
       latest: toMs(slowest('high', missed, 'max')),
     },
     bottleneck: `tier ${terms.settings.tier}: ${best.what} a minute`,
+  }
+}
+
+/** Of a job that cannot be priced, at its upper bound: its models may not even be known. */
+function unpricedNeed({ profile, catalogue, settings }: RouteTerms) {
+  return {
+    limit: catalogue.rules.tiers[settings.tier],
+    requests: profile.rows,
+    input: profile.promptTokens.high,
+    output: profile.rows * profile.maxTokensMax,
   }
 }
 
@@ -374,7 +445,10 @@ function bandText({ low, high }: Band<number>): string {
 }
 
 /** The cheapest route that is not refused, and why; on equal cost the simpler. */
-export function chooseRoute(routes: readonly RoutePlan[]): { readonly chosen: RouteName; readonly because: string } {
+export function chooseRoute(routes: readonly RoutePlan[]): {
+  readonly chosen: RouteName
+  readonly because: string
+} {
   const possible = routes.filter((route) => route.refused === null)
   const unpriced = routes.every((route) => route.cost === null)
   if (possible.length === 0) {
@@ -390,7 +464,10 @@ export function chooseRoute(routes: readonly RoutePlan[]): { readonly chosen: Ro
     .filter((route) => route !== cheapest && shapeOf(route.route).marks !== shapeOf(cheapest.route).marks)
     .reduce<RoutePlan | null>((a, b) => (a === null || b.cost!.best < a.cost!.best ? b : a), null)
   const against = next ? `; ${next.route} would cost ${formatUsd(next.cost!.best)}` : ''
-  return { chosen: cheapest.route, because: `the lowest expected cost, ${formatUsd(cheapest.cost!.best)}${against}` }
+  return {
+    chosen: cheapest.route,
+    because: `the lowest expected cost, ${formatUsd(cheapest.cost!.best)}${against}`,
+  }
 }
 
 export function shapeOf(route: RouteName): RouteShape {

@@ -1,0 +1,76 @@
+import { type PicoUsd, picoUsd } from './money.ts'
+import type { RunPlan } from './run-plan.ts'
+
+/** What a run has measured so far, over its answered rows. */
+export interface Measured {
+  readonly rows: number
+  readonly rowsThatRead: number
+  readonly promptTokens: number
+  readonly outputTokens: number
+  /** Null when a model is unpriced. */
+  readonly costPicoUsd: PicoUsd | null
+}
+
+/** One figure as the plan said it and as it came. */
+export interface ForecastLine<T = number> {
+  readonly forecast: T
+  readonly measured: T
+  /** (measured − forecast) / forecast; null when the forecast was zero. */
+  readonly error: number | null
+}
+
+/** How good the plan was. Lines are null where the plan said nothing, or where nothing was measured yet. */
+export interface ForecastComparison {
+  readonly rows: number
+  /** Share of the rows that read from the cache. */
+  readonly hitRate: ForecastLine | null
+  readonly promptTokensPerRow: ForecastLine | null
+  /** Null while the plan's output was only an upper bound. */
+  readonly outputTokensPerRow: ForecastLine | null
+  /** Of the answered rows. */
+  readonly cost: ForecastLine<PicoUsd> | null
+  /** What the whole job will cost if the rest goes as the answered rows did. */
+  readonly expectedTotal: PicoUsd | null
+}
+
+/** Holds what was measured against the plan, row for row: after a wave as well as at the end. */
+export function compareForecast(plan: RunPlan, measured: Measured): ForecastComparison {
+  const { rows } = measured
+  const nothing = {
+    hitRate: null,
+    promptTokensPerRow: null,
+    outputTokensPerRow: null,
+    cost: null,
+    expectedTotal: null,
+  }
+  if (rows === 0 || plan.rows === 0) return { rows, ...nothing }
+  const chosen = plan.routes.find(({ route }) => route === plan.chosen)!
+  const planned = chosen.cost === null ? null : picoUsd((chosen.cost.best * BigInt(rows)) / BigInt(plan.rows))
+  const { costPicoUsd } = measured
+  return {
+    rows,
+    hitRate: chosen.hitRate && line(chosen.hitRate.expected, measured.rowsThatRead / rows),
+    promptTokensPerRow: line(plan.promptTokens.best / plan.rows, measured.promptTokens / rows),
+    outputTokensPerRow:
+      plan.outputTokens.source === 'unknown'
+        ? null
+        : line(plan.outputTokens.best / plan.rows, measured.outputTokens / rows),
+    cost:
+      planned === null || costPicoUsd === null
+        ? null
+        : {
+            forecast: planned,
+            measured: costPicoUsd,
+            error: relativeError(Number(planned), Number(costPicoUsd)),
+          },
+    expectedTotal: costPicoUsd === null ? null : picoUsd((costPicoUsd * BigInt(plan.rows)) / BigInt(rows)),
+  }
+}
+
+function line(forecast: number, measured: number): ForecastLine {
+  return { forecast, measured, error: relativeError(forecast, measured) }
+}
+
+function relativeError(forecast: number, measured: number): number | null {
+  return forecast === 0 ? null : (measured - forecast) / forecast
+}
