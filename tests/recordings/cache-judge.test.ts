@@ -84,6 +84,16 @@ test('what only an earlier recording can have written is counted apart and as a 
   assert.match(report.apart[0]!.reason, /warm/)
 })
 
+test('a prefix below the minimum of its model is predicted not to be cached', () => {
+  const report = judgeCache(
+    [row(0, ['a'], [0, 0, 900]), row(0, ['b'], [0, 2000, 2], { cassette: 'd' })],
+    catalogue,
+  )
+  assert.deepEqual(report.first_of_prefix, { requests: 2, as_predicted: 2 })
+  const wrong = judgeCache([row(0, ['a'], [0, 500, 2])], catalogue)
+  assert.match(wrong.first_misses[0]!.reason, /below the minimum/)
+})
+
 test('a request in which a server tool ran is counted apart', () => {
   const searched = {
     usage: { ...row(1, ['a'], [9, 9, 9]).usage, server_tool_use: { web_search_requests: 2 } },

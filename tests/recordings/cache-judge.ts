@@ -48,10 +48,11 @@ export interface CacheReport {
   readonly dated: CacheScore
   readonly undated: CacheScore
   readonly all: CacheScore
-  /** Requests not scored, by reason. */
-  readonly unscored: Readonly<Record<string, number>>
+  /** Marked requests of all recordings whose prefix was new: whether anything was cached, as the minimums have it. */
+  readonly first_of_prefix: { readonly requests: number; readonly as_predicted: number }
   readonly misses: readonly CacheMiss[]
   readonly apart: readonly CacheMiss[]
+  readonly first_misses: readonly CacheMiss[]
 }
 
 interface Judged {
@@ -68,13 +69,15 @@ const NOTHING: Bill = { read: 0, write_5m: 0, write_1h: 0 }
 
 export function judgeCache(recordings: readonly Recording[], catalogue: Catalogue): CacheReport {
   const judged: Judged[] = []
-  const unscored: Record<string, number> = {}
+  const first: Judged[] = []
   let sessions = 0
   let requests = 0
   for (const session of sessionsOf(recordings)) {
-    if (!session.some(({ usage }) => hasCacheActivity(usage))) continue
-    sessions++
-    requests += session.length
+    const isActive = session.some(({ usage }) => hasCacheActivity(usage))
+    if (isActive) {
+      sessions++
+      requests += session.length
+    }
     const replay = new Replay(session, catalogue)
     let last = NOTHING
     for (const recording of session) {
@@ -86,17 +89,11 @@ export function judgeCache(recordings: readonly Recording[], catalogue: Catalogu
         write_5m: usage.cacheWrite5mTokens,
         write_1h: usage.cacheWrite1hTokens,
       }
-      const why = whyUnscored(prediction)
-      if (why !== null) unscored[why] = (unscored[why] ?? 0) + 1
-      else
-        judged.push({
-          recording,
-          predicted: prediction.bill,
-          recorded,
-          last,
-          ...verdictOn(prediction, recorded),
-        })
+      const one = { recording, predicted: prediction.bill, recorded, last }
       last = recorded
+      if (!prediction.marked) continue
+      if (prediction.writtenBefore) judged.push({ ...one, ...verdictOn(prediction, recorded) })
+      else if (!prediction.ranServerTool) first.push({ ...one, apart: false, reason: minimumReason(one) })
     }
   }
   const isDated = (one: Judged): boolean => one.recording.answeredAtMs !== null
@@ -107,9 +104,13 @@ export function judgeCache(recordings: readonly Recording[], catalogue: Catalogu
     dated: scoreOf(judged.filter(isDated)),
     undated: scoreOf(judged.filter((one) => !isDated(one))),
     all: scoreOf(judged),
-    unscored,
+    first_of_prefix: {
+      requests: first.length,
+      as_predicted: first.filter((one) => one.reason === 'exact').length,
+    },
     misses: judged.filter((one) => !one.apart && one.reason !== 'exact').map(missOf),
     apart: judged.filter((one) => one.apart).map(missOf),
+    first_misses: first.filter((one) => one.reason !== 'exact').map(missOf),
   }
 }
 
@@ -117,9 +118,13 @@ function hasCacheActivity(usage: JsonObject): boolean {
   return Number(usage['cache_read_input_tokens'] ?? 0) + Number(usage['cache_creation_input_tokens'] ?? 0) > 0
 }
 
-function whyUnscored({ marked, writtenBefore }: Prediction): string | null {
-  if (!marked) return 'no mark'
-  return writtenBefore ? null : 'no prefix written earlier in this recording'
+/** A new prefix may be read all the same, from an earlier recording: what counts is whether anything was cached. */
+function minimumReason({ predicted, recorded }: Pick<Judged, 'predicted' | 'recorded'>): string {
+  const isCached = (bill: Bill): boolean => bill.read + bill.write_5m + bill.write_1h > 0
+  if (isCached(predicted) === isCached(recorded)) return 'exact'
+  return isCached(predicted)
+    ? 'cached nothing above the minimum'
+    : 'cached below the minimum (sizes never seen are estimated)'
 }
 
 function verdictOn(prediction: Prediction, recorded: Bill): Pick<Judged, 'apart' | 'reason'> {
@@ -168,4 +173,44 @@ function countByClass(judged: readonly Judged[], holds: (one: Judged, name: Toke
 function missOf({ recording, predicted, recorded, reason }: Judged): CacheMiss {
   const { cassette, index, line, origin, answeredAtMs } = recording
   return { cassette, index, line, origin, dated: answeredAtMs !== null, predicted, recorded, reason }
+}
+
+/** For people; every miss with its reason. */
+export function cacheSummary(report: CacheReport): string[] {
+  const { dated, undated, first_of_prefix: first } = report
+  const lines = [
+    `Cache: ${report.sessions} recordings with cache activity, ${report.requests} requests`,
+    ...scoreLines('with a date', dated),
+    ...scoreLines('without a date (TTL not checked)', undated),
+    `  new prefixes cached or not as the minimum says: ${share(first.as_predicted, first.requests)}`,
+    `  missed: ${report.misses.length}`,
+    ...report.misses.map(missLine),
+    `  counted apart: ${report.apart.length} (misses in "strict")`,
+    ...report.apart.map(missLine),
+  ]
+  if (report.first_misses.length > 0) lines.push('  new prefixes against the minimum:')
+  return [...lines, ...report.first_misses.map(missLine)]
+}
+
+function scoreLines(name: string, score: CacheScore): string[] {
+  return [
+    `  ${name}: ${score.scored} scored`,
+    ...TOKEN_CLASSES.map(
+      (tokens) =>
+        `    ${tokens.padEnd(8)} exact ${share(score.exact[tokens], score.scored)}, too high ${share(score.over[tokens], score.scored)}` +
+        `; always zero ${share(score.always_zero[tokens], score.scored)}` +
+        `, same as last time ${share(score.same_as_last_time[tokens], score.scored)}` +
+        `; strict ${share(score.strict.exact[tokens], score.strict.scored)}`,
+    ),
+  ]
+}
+
+function share(count: number, total: number): string {
+  return total === 0 ? '0 of 0' : `${count} of ${total} (${((100 * count) / total).toFixed(1)} %)`
+}
+
+function missLine(miss: CacheMiss): string {
+  const bill = ({ read, write_5m, write_1h }: Bill): string => `${read}/${write_5m}/${write_1h}`
+  const where = `line ${miss.line}, ${miss.cassette}#${miss.index}${miss.dated ? '' : ', no date'}`
+  return `    ${where}: read/5m/1h predicted ${bill(miss.predicted)}, recorded ${bill(miss.recorded)}: ${miss.reason}`
 }

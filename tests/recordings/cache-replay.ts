@@ -1,11 +1,11 @@
 import { CacheState, simulateRequest } from '../../src/core/cache-sim.ts'
 import { type Instant, instant, plusMs, SECOND_MS } from '../../src/core/instant.ts'
 import { isObject, type JsonObject } from '../../src/core/json.ts'
-import { type Catalogue, findModel, minimumCacheableTokens } from '../../src/core/models.ts'
+import { type Catalogue, minimumCacheableTokens } from '../../src/core/models.ts'
 import { prefixHashes } from '../../src/core/prefix-hash.ts'
 import { type Mark, marksOf, type PromptBlock, promptBlocks } from '../../src/core/prompt.ts'
 import { promptTokens, type Usage } from '../../src/core/usage.ts'
-import type { Recording } from './recording.ts'
+import { modelOf, type Recording } from './recording.ts'
 
 /**
  * Replays one recorded session through the cache rules. For request k the state of the cache and the sizes of prefixes
@@ -136,14 +136,14 @@ export class Replay {
    * (data README).
    */
   #usualTail(recording: Recording, { blocks, thinking }: Prompt): number {
-    if (findModel(this.#catalogue, recording.model)?.tokenizer === 'new') return 2
+    if (modelOf(recording, this.#catalogue)?.tokenizer === 'new') return 2
     const closing = { content: 0, result: 3, search_result: 3, error: 4, tool_reference: 4 }
     return (thinking ? 10 : 3) + closing[endingOf(blocks.at(-1)!)]
   }
 
   /** Undated rows are read under today's minimum. */
   #minimumTokens(recording: Recording, at: Instant | null): number {
-    const model = findModel(this.#catalogue, recording.model)
+    const model = modelOf(recording, this.#catalogue)
     if (model === null) return 0
     return minimumCacheableTokens(model, at ?? (Number.MAX_SAFE_INTEGER as Instant))
   }

@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline'
 import { createGunzip } from 'node:zlib'
 import { parseDuration } from '../../src/core/instant.ts'
 import { isObject, type JsonObject } from '../../src/core/json.ts'
+import { type Catalogue, findModel, type Model } from '../../src/core/models.ts'
 
 /** One recorded exchange: a request as it was sent and the usage that came back. Every other field may be missing. */
 export interface Recording {
@@ -61,6 +62,18 @@ export function parseRecording(row: unknown, line: number): Recording | null {
     origin,
     row,
   }
+}
+
+/** Null for a model that is not in the catalogue. Providers have their own spellings of the same ids. */
+export function modelOf(recording: Recording, catalogue: Catalogue): Model | null {
+  const { row, model } = recording
+  for (const name of [row['resp_model'], row['model'], model]) {
+    if (typeof name !== 'string') continue
+    const plain = name.replace(/^.*anthropic\./, '').replace(/-v\d+((:|%3A)\d+)?$/, '')
+    const found = findModel(catalogue, name) ?? findModel(catalogue, plain.replace('@', '-'))
+    if (found) return found
+  }
+  return null
 }
 
 /** As a header, or as the list that Bedrock and Vertex take in the body. */
