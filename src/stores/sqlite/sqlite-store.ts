@@ -433,7 +433,7 @@ class SqliteRuns implements RunStore {
 
   #recordResult(run: number, submission: number, { attempt, entry, next }: ResultToRecord): RecordAnswer {
     const { ordinal } = attempt
-    const inserted = this.#db.run(
+    const inserted = this.#db.get<{ number: number }>(
       sql.INSERT_ATTEMPT,
       run,
       submission,
@@ -452,26 +452,26 @@ class SqliteRuns implements RunStore {
       attempt.schemaProblem,
       attempt.score,
     )
-    if (inserted === 0) {
+    if (inserted === undefined) {
       const known = this.#db.get<{ digest: string }>(sql.DIGEST_OF_ATTEMPT, run, submission, ordinal)
       return known?.digest === attempt.resultDigest ? 'already_recorded' : 'conflict'
     }
     if (next.kind === 'done') this.#db.run(sql.DECIDE_ROW, attempt.outcome, run, ordinal, submission)
     else this.#db.run(sql.RELEASE_ROW, next.notBefore, run, ordinal, submission)
-    if (entry !== null) this.#insertEntry(run, submission, ordinal, entry)
+    if (entry !== null) {
+      assert(
+        entry.submission === submission && entry.ordinal === ordinal,
+        'an entry belongs to the attempt that it is recorded with',
+      )
+      this.#insertEntry(inserted.number, entry)
+    }
     return 'recorded'
   }
 
-  #insertEntry(run: number, submission: number, ordinal: number, entry: LedgerEntry): void {
-    assert(
-      entry.submission === submission && entry.ordinal === ordinal,
-      'an entry belongs to the attempt that it is recorded with',
-    )
+  #insertEntry(attempt: number, entry: LedgerEntry): void {
     this.#db.run(
       sql.INSERT_ENTRY,
-      run,
-      submission,
-      ordinal,
+      attempt,
       entry.upstreamBatchId,
       entry.customId,
       entry.at,

@@ -152,7 +152,7 @@ WHERE a.run = ? AND a.outcome = 'succeeded'
   AND (a.stop_reason IN ('refusal', 'max_tokens', 'model_context_window_exceeded') OR a.schema_valid = 0)
   AND s.state = 'done' AND s.submission = a.submission`
 
-/** The same of one submission, with its outcomes; a range of the primary key. */
+/** The same of one submission, with its outcomes. */
 export const COUNT_ATTEMPTS = `
 SELECT
   count(*) FILTER (WHERE outcome = 'succeeded') AS succeeded,
@@ -243,11 +243,11 @@ UPDATE row_states SET state = 'done', outcome = 'canceled', not_before = NULL WH
 
 // ——— Results ———
 
-/** Zero rows changed: this attempt is recorded already. */
+/** No answer: this attempt is recorded already. */
 export const INSERT_ATTEMPT = `
 INSERT INTO attempts (run, submission, ordinal, custom_id, at, outcome, stop_reason, error_type, error_message,
                       result_file, result_offset, result_length, result_digest, schema_valid, schema_problem, score)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING number`
 
 export const DIGEST_OF_ATTEMPT = `
 SELECT result_digest AS digest FROM attempts WHERE run = ? AND submission = ? AND ordinal = ?`
@@ -263,11 +263,10 @@ UPDATE row_states SET state = 'pending', submission = NULL, not_before = ?
 WHERE run = ? AND ordinal = ? AND submission = ? AND state = 'submitted'`
 
 export const INSERT_ENTRY = `
-INSERT INTO entries (run, submission, ordinal, upstream_batch_id, custom_id, at, model, input_tokens,
-                     cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens,
-                     web_search_requests, service_tier, inference_geo, speed, cost_pico_usd, realtime_pico_usd,
-                     certainty, price_book, kind)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+INSERT INTO entries (attempt, upstream_batch_id, custom_id, at, model, input_tokens, cache_write_5m_tokens,
+                     cache_write_1h_tokens, cache_read_tokens, output_tokens, web_search_requests, service_tier,
+                     inference_geo, speed, cost_pico_usd, realtime_pico_usd, certainty, price_book, kind)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 export const COUNT_INGESTED =
   'UPDATE submissions SET ingested_rows = ingested_rows + ? WHERE run = ? AND number = ?'
@@ -289,22 +288,23 @@ CROSS JOIN attempts AS a ON a.run = s.run AND a.submission = s.submission AND a.
 WHERE s.run = ? AND s.ordinal BETWEEN ? AND ? AND s.state = 'done'`
 
 const ENTRY_COLUMNS = `
-  submission, ordinal, upstream_batch_id AS upstreamBatchId, custom_id AS customId, at, model,
-  input_tokens AS inputTokens, cache_write_5m_tokens AS cacheWrite5mTokens,
-  cache_write_1h_tokens AS cacheWrite1hTokens, cache_read_tokens AS cacheReadTokens, output_tokens AS outputTokens,
-  web_search_requests AS webSearchRequests, service_tier AS serviceTier, inference_geo AS inferenceGeo, speed,
-  cost_pico_usd AS costPicoUsd, realtime_pico_usd AS realtimePicoUsd, certainty, price_book AS priceBook, kind`
+  a.submission, a.ordinal, e.upstream_batch_id AS upstreamBatchId, e.custom_id AS customId, e.at, e.model,
+  e.input_tokens AS inputTokens, e.cache_write_5m_tokens AS cacheWrite5mTokens,
+  e.cache_write_1h_tokens AS cacheWrite1hTokens, e.cache_read_tokens AS cacheReadTokens,
+  e.output_tokens AS outputTokens, e.web_search_requests AS webSearchRequests, e.service_tier AS serviceTier,
+  e.inference_geo AS inferenceGeo, e.speed, e.cost_pico_usd AS costPicoUsd, e.realtime_pico_usd AS realtimePicoUsd,
+  e.certainty, e.price_book AS priceBook, e.kind`
 
 /** All entries of a range of rows. Integers as bigints. */
 export const ENTRIES_BETWEEN = `
-SELECT ${ENTRY_COLUMNS} FROM entries INDEXED BY entries_of_row
-WHERE run = ? AND ordinal BETWEEN ? AND ? ORDER BY ordinal, submission`
+SELECT ${ENTRY_COLUMNS} FROM attempts AS a INDEXED BY attempts_of_row CROSS JOIN entries AS e ON e.attempt = a.number
+WHERE a.run = ? AND a.ordinal BETWEEN ? AND ? ORDER BY a.ordinal, a.submission`
 
-/** Integers as bigints. */
+/** In the order of the unique index. Integers as bigints. */
 export const ENTRIES_AFTER = `
-SELECT ${ENTRY_COLUMNS} FROM entries
-WHERE run = (SELECT number FROM runs WHERE id = ?) AND (submission, ordinal) > (?, ?)
-ORDER BY submission, ordinal LIMIT ?`
+SELECT ${ENTRY_COLUMNS} FROM attempts AS a CROSS JOIN entries AS e ON e.attempt = a.number
+WHERE a.run = (SELECT number FROM runs WHERE id = ?) AND (a.submission, a.ordinal) > (?, ?)
+ORDER BY a.submission, a.ordinal LIMIT ?`
 
 // ——— Events ———
 

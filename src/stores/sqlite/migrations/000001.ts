@@ -119,8 +119,10 @@ CREATE TABLE submission_rows (
   FOREIGN KEY (run, submission) REFERENCES submissions (run, number)
 ) STRICT, WITHOUT ROWID;
 
--- How each submission of a row ended. Rows are added, never changed.
+-- How each submission of a row ended. Rows are added, never changed. In order of arrival: results come scrambled, and
+-- a table in the order of its rows would touch a page for each; so only narrow indices are touched at random.
 CREATE TABLE attempts (
+  number         INTEGER PRIMARY KEY,
   run            INTEGER NOT NULL,
   submission     INTEGER NOT NULL,
   ordinal        INTEGER NOT NULL,
@@ -137,19 +139,20 @@ CREATE TABLE attempts (
   schema_valid   INTEGER CHECK (schema_valid IN (0, 1)),
   schema_problem TEXT,
   score          REAL,
-  PRIMARY KEY (run, submission, ordinal),
+  UNIQUE (run, submission, ordinal),
   FOREIGN KEY (run, submission, ordinal) REFERENCES submission_rows (run, submission, ordinal)
-) STRICT, WITHOUT ROWID;
+) STRICT;
+
+CREATE INDEX attempts_of_row ON attempts (run, ordinal);
 
 -- Few in most runs, so that counting them reads few rows.
 CREATE INDEX flawed_attempts ON attempts (run) WHERE outcome = 'succeeded'
   AND (stop_reason IN ('refusal', 'max_tokens', 'model_context_window_exceeded') OR schema_valid = 0);
 
--- The ledger. Rows are added, never changed. Money is integer picodollars (10^-12 USD): sum() of it may overflow.
+-- The ledger: what an attempt was billed. Rows are added, never changed. Money is integer picodollars (10^-12 USD):
+-- sum() of it may overflow.
 CREATE TABLE entries (
-  run                   INTEGER NOT NULL,
-  submission            INTEGER NOT NULL,
-  ordinal               INTEGER NOT NULL,
+  attempt               INTEGER PRIMARY KEY REFERENCES attempts (number),
   upstream_batch_id     TEXT,
   custom_id             TEXT NOT NULL,
   at                    INTEGER NOT NULL,
@@ -167,12 +170,8 @@ CREATE TABLE entries (
   realtime_pico_usd     INTEGER,
   certainty             TEXT NOT NULL CHECK (certainty IN ('measured', 'simulated', 'assumed')),
   price_book            TEXT NOT NULL,
-  kind                  TEXT NOT NULL CHECK (kind IN ('paid', 'duplicate')),
-  PRIMARY KEY (run, submission, ordinal),
-  FOREIGN KEY (run, submission, ordinal) REFERENCES attempts (run, submission, ordinal)
-) STRICT, WITHOUT ROWID;
-
-CREATE INDEX entries_of_row ON entries (run, ordinal);
+  kind                  TEXT NOT NULL CHECK (kind IN ('paid', 'duplicate'))
+) STRICT;
 
 CREATE TABLE events (
   number     INTEGER PRIMARY KEY,
@@ -208,7 +207,8 @@ SELECT
   s.submission,
   b.upstream_batch_id,
   a.custom_id,
-  (SELECT total(e.cost_pico_usd) FROM entries AS e WHERE e.run = s.run AND e.ordinal = s.ordinal) / 1e12 AS cost_usd
+  (SELECT total(e.cost_pico_usd) FROM attempts AS every JOIN entries AS e ON e.attempt = every.number
+   WHERE every.run = s.run AND every.ordinal = s.ordinal) / 1e12 AS cost_usd
 FROM row_states AS s
 JOIN runs ON runs.number = s.run
 JOIN input_rows AS r ON r.run = s.run AND r.ordinal = s.ordinal
@@ -220,8 +220,8 @@ LEFT JOIN attempts AS a ON s.state = 'done' AND a.run = s.run AND a.submission =
 CREATE VIEW v_ledger AS
 SELECT
   runs.id AS run,
-  e.submission,
-  e.ordinal,
+  a.submission,
+  a.ordinal,
   r.user_id,
   e.upstream_batch_id,
   e.custom_id,
@@ -245,6 +245,7 @@ SELECT
   e.price_book,
   e.kind
 FROM entries AS e
-JOIN runs ON runs.number = e.run
-JOIN input_rows AS r ON r.run = e.run AND r.ordinal = e.ordinal;
+JOIN attempts AS a ON a.number = e.attempt
+JOIN runs ON runs.number = a.run
+JOIN input_rows AS r ON r.run = a.run AND r.ordinal = a.ordinal;
 `
