@@ -177,7 +177,10 @@ test('left-over notes are found in comments too, and a test that runs alone', ()
 test('a file that only its own test imports is dead; a worker that is named by its URL is not', () => {
   const files = new Map([
     ['src/index.ts', "new Worker(new URL('./runs/worker.ts', import.meta.url))\n"],
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the text of a source file.
+    ['src/testing.ts', 'new Worker(new URL(`./runs/other-worker.${extension}`, import.meta.url))\n'],
     ['src/runs/worker.ts', EMPTY],
+    ['src/runs/other-worker.ts', EMPTY],
     ['src/core/dead.ts', EMPTY],
     ['src/core/dead.test.ts', "import './dead.ts'\n"],
   ])

@@ -186,7 +186,9 @@ function isSource(file: string): boolean {
 }
 
 function isTestFile(file: string): boolean {
-  return file.startsWith('tests/') || /\.(test|contract|contract-setup|test-server)\.ts$/.test(file)
+  return (
+    file.startsWith('tests/') || /(\.(test|contract|contract-setup|test-server)|-fixture)\.ts$/.test(file)
+  )
 }
 
 /** `core` for src/core/x.ts; null for files of src itself and outside it. */
@@ -197,8 +199,8 @@ function folderOf(file: string): string | null {
 const STATEMENT = /^\s*(?:import|export)\s+(type\s)?([^;'"`]*?)\sfrom\s+['"]([^'"]+)['"]/gm
 const BARE_IMPORT = /^\s*import\s+['"]([^'"]+)['"]/gm
 const IMPORT_CALL = /\bimport\(\s*['"]([^'"]+)['"]/g
-/** A worker's entry. */
-const URL_OF_FILE = /\bnew URL\(\s*['"](\.{1,2}\/[^'"]+)['"],\s*import\.meta\.url/g
+/** A worker's entry; its extension differs between sources and build. */
+const URL_OF_FILE = /\bnew URL\(\s*['"`](\.{1,2}\/[^'"`]+)['"`],\s*import\.meta\.url/g
 
 function importsOf(file: string, text: string, files: Files): Import[] {
   const code = withoutComments(text)
@@ -222,7 +224,8 @@ function importsOf(file: string, text: string, files: Files): Import[] {
     add(match.index + match[0].search(/\S/), match[3]!, isTypeOnly)
   }
   for (const pattern of [BARE_IMPORT, IMPORT_CALL, URL_OF_FILE]) {
-    for (const match of code.matchAll(pattern)) add(match.index + match[0].search(/\S/), match[1]!, false)
+    for (const match of code.matchAll(pattern))
+      add(match.index + match[0].search(/\S/), match[1]!.replace(/\$\{\w+\}$/, 'ts'), false)
   }
   return found
 }
