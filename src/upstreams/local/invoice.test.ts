@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
+import { costOf } from '../../core/cost.ts'
 import { instant } from '../../core/instant.ts'
+import { findModel, priceAt } from '../../core/models.ts'
+import { loadCatalogue } from '../../facts/load.ts'
 import { type InvoicePrices, type InvoiceUsage, invoiceLineOf } from './invoice.ts'
+import { START } from './local.contract-setup.ts'
+import { invoicePricesOf } from './plain-facts.ts'
 
 /** Haiku 5.5 of claude-api.md 4, in picodollars per token: five times the price above 100,000 tokens. */
 const RATES = { input: 100_000n, write5m: 125_000n, write1h: 200_000n, read: 10_000n, output: 500_000n }
@@ -59,4 +65,38 @@ test('the whole prompt, cached tokens included, decides the band of the whole re
 test('a model without a price is unpriced, not free, and so is a time before its first price', () => {
   assert.equal(cost({ model: 'other' }), null)
   assert.equal(cost({ at: instant(999) }), null)
+})
+
+test('the invoice and the core price every usage alike', () => {
+  const catalogue = loadCatalogue()
+  const table = invoicePricesOf(catalogue)
+  const tokens = fc.oneof(fc.nat(3_000), fc.nat(300_000))
+  const usage = fc.record({
+    model: fc.constantFrom(...catalogue.models.filter(({ prices }) => prices.length > 0).map(({ id }) => id)),
+    atMs: fc.nat(400).map((days) => START - days * 86_400_000),
+    counts: fc.tuple(tokens, tokens, tokens, tokens, tokens),
+    webSearchRequests: fc.nat(5),
+    tier: fc.constantFrom('standard' as const, 'batch' as const),
+    inferenceGeo: fc.constantFrom('us', 'global', 'not_available'),
+    speed: fc.constantFrom('standard' as const, 'fast' as const),
+  })
+  fc.assert(
+    fc.property(usage, ({ model, atMs, counts, webSearchRequests, tier, inferenceGeo, speed }) => {
+      const [inputTokens, cacheWrite5mTokens, cacheWrite1hTokens, cacheReadTokens, outputTokens] = counts
+      const used = { inputTokens, cacheWrite5mTokens, cacheWrite1hTokens, cacheReadTokens, outputTokens }
+      const at = instant(atMs)
+      const line = invoiceLineOf(
+        { ...used, webSearchRequests, tier, inferenceGeo, speed, batchId: 'b', customId: 'c', at, model },
+        table,
+      )
+      const price = priceAt(findModel(catalogue, model)!, at)!
+      const cost = costOf(
+        { ...used, webSearchRequests, serviceTier: tier, inferenceGeo, speed },
+        price,
+        catalogue,
+      )
+      assert.equal(line.costPicoUsd, cost.totalPicoUsd as bigint)
+    }),
+    { numRuns: 500 },
+  )
 })

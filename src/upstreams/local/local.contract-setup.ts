@@ -33,7 +33,7 @@ export async function openForTest(
   const local = await openLocalUpstream({
     file: options.file ?? ':memory:',
     clock,
-    ids: seededIds(7),
+    ids: seededIds(clock.now()),
     catalogue: options.catalogue ?? loadCatalogue(),
     countTokens: countRoughly,
     checkRequest: options.checkRequest ?? (() => []),
