@@ -1,0 +1,71 @@
+import { checkMarks } from './check-marks.ts'
+import { checkMessages } from './check-messages.ts'
+import { checkParameters } from './check-parameters.ts'
+import { checkTools } from './check-tools.ts'
+import type { Problem } from './errors.ts'
+import { ProblemList } from './problem-list.ts'
+import type { MessageRequest } from './request.ts'
+import type { RequestConditions } from './request-conditions.ts'
+
+/**
+ * Why the API would refuse a request, or answer it badly, before it costs a batch slot and an hour. Everything found is
+ * reported at once, each with the JSON path and the mend. Errors are what the API is known to refuse (claude-api.md 1.1,
+ * 2.8, 3.1, 4.2, 5.2, 7, and recorded refusals); warnings are what it takes without a word and most likely not meant.
+ *
+ * Nothing that we merely do not know is refused: a parameter of tomorrow passes with a warning. Whether the model itself
+ * is known and alive is `checkModel`, once for a job.
+ */
+export function checkRequest(request: MessageRequest, conditions: RequestConditions): Problem[] {
+  const problems = new ProblemList()
+  checkSettings(conditions, problems)
+  checkParameters(request, conditions, problems)
+  checkTools(request, conditions, problems)
+  checkMessages(request, conditions, problems)
+  checkMarks(request, conditions, problems)
+  checkSize(request, conditions, problems)
+  return problems.found
+}
+
+function checkSettings({ settings, rules }: RequestConditions, problems: ProblemList): void {
+  if (!rules.apiVersions.includes(settings.apiVersion)) {
+    problems.error(
+      'api_version',
+      'api_version_unknown',
+      `"${settings.apiVersion}" is not a version of the API that we know`,
+      `use ${rules.apiVersions.join(' or ')}`,
+    )
+  }
+}
+
+function checkSize(request: MessageRequest, conditions: RequestConditions, problems: ProblemList): void {
+  const { model, route, rules, promptTokens, sizeBytes } = conditions
+  const maxTokens = request['max_tokens']
+  if (promptTokens !== undefined && promptTokens > model.contextTokens) {
+    problems.error(
+      'messages',
+      'prompt_too_long',
+      `the prompt has about ${promptTokens} tokens; ${model.id} takes ${model.contextTokens}`,
+      'shorten it, split the row, or use a model with a larger context',
+    )
+  } else if (
+    promptTokens !== undefined &&
+    typeof maxTokens === 'number' &&
+    promptTokens + maxTokens > model.contextTokens
+  ) {
+    problems.warn(
+      'max_tokens',
+      'context_may_overflow',
+      `prompt (about ${promptTokens}) and max_tokens (${maxTokens}) together exceed the context of ${model.id}`,
+      'the answer may end early with model_context_window_exceeded',
+    )
+  }
+  const bytesMax = route === 'batch' ? rules.batchBytesMax : rules.messageBytesMax
+  if (sizeBytes !== undefined && sizeBytes > bytesMax) {
+    problems.error(
+      'messages',
+      'request_too_large',
+      `the request is ${sizeBytes} bytes; ${route === 'batch' ? 'a batch' : 'a call'} holds ${bytesMax}`,
+      'use "url" or "file" sources for large media',
+    )
+  }
+}

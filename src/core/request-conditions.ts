@@ -1,0 +1,21 @@
+import type { Instant } from './instant.ts'
+import type { ApiRules, Model } from './models.ts'
+import type { ApiSettings } from './request.ts'
+
+/** What decides, beside the body, whether the API takes a request. */
+export interface RequestConditions {
+  /** The model that the request names, looked up; `checkModel` says whether it answers at all. */
+  readonly model: Model
+  readonly settings: ApiSettings
+  readonly at: Instant
+  readonly route: 'batch' | 'realtime'
+  readonly rules: ApiRules
+  /** A budget must hold, so server tools need `max_uses`. */
+  readonly hasBudget?: boolean
+  /** Estimated tokens of the whole prompt; without them nothing that depends on them is reported. */
+  readonly promptTokens?: number
+  /** Estimated tokens up to and including the block at a path (`PromptBlock.path`), for the minimum of a mark. */
+  readonly prefixTokens?: ReadonlyMap<string, number>
+  /** Bytes of the body as sent, attachments in base64. */
+  readonly sizeBytes?: number
+}
