@@ -36,8 +36,8 @@ function plainText(value: Json): string {
   return typeof value === 'string' ? value.trim() : JSON.stringify(value)
 }
 
-/** A numeral that means only a number: with no leading zeros, which would make it a code. */
-const NUMERAL = /^-?(0|[1-9]\d*)(\.\d+)?$/
+/** A numeral that means only a number: no leading zeros, which would make it a code, and exact in a double. */
+const NUMERAL = /^(?=.{1,15}$)-?(0|[1-9]\d*)(\.\d+)?$/
 
 function equalTexts(a: string, b: string): boolean {
   return a === b || (NUMERAL.test(a) && NUMERAL.test(b) && Number(a) === Number(b))

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { problem, TitheError, type Where } from '../core/errors.ts'
 import { isObject, type JsonObject } from '../core/json.ts'
-import type { JobFile, JobPart } from './job-schema.ts'
+import type { JobBlock, JobFile, JobPart } from './job-schema.ts'
 import type { JobReading } from './job-settings.ts'
 import type { JobPath } from './job-text.ts'
 import { jsonFault } from './jsonl.ts'
@@ -57,6 +57,10 @@ export async function readPrompt(job: JobFile, reading: JobReading): Promise<Tem
     else messages.push({ role: 'user', parts: attachments })
   }
   return { tools, system, messages }
+}
+
+function isBlock(part: Exclude<JobPart, string>): part is JobBlock {
+  return 'type' in part
 }
 
 async function readTools(job: JobFile, reading: JobReading): Promise<JsonObject[]> {

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import type { JsonObject } from '../core/json.ts'
 
 // The job file as a schema: the authority for what a job may say. `title` says in a few words what is expected there,
 // for error messages; `description` is for editors and docs/reference/job.schema.json, which is made from this file.
@@ -26,6 +27,12 @@ const TextFile = Type.Object(
   { ...strict, title: '{file: path}' },
 )
 
+/** A content block as the API takes it: only its `type` is looked at here. */
+export type JobBlock = JsonObject & { readonly type: string }
+
+const block = (title: string) =>
+  Type.Unsafe<JobBlock>(Type.Object({ type: Type.String({ title: 'a block type' }) }, { title }))
+
 const Part = Type.Union(
   [
     Type.String(),
@@ -34,21 +41,16 @@ const Part = Type.Union(
       { attachment: Type.String({ title: 'a path or a template' }) },
       { ...strict, title: '{attachment: path}' },
     ),
-    Type.Object({ type: Type.String({ title: 'a block type' }) }, { title: 'a content block of the API' }),
+    block('a content block of the API'),
   ],
   { title: 'a text, {file: path}, {attachment: path} or a content block of the API ({type: …})' },
 )
 
 const Parts = Type.Array(Part, { minItems: 1, title: 'a list of parts' })
 
-const SystemPart = Type.Union(
-  [
-    Type.String(),
-    TextFile,
-    Type.Object({ type: Type.String({ title: 'a block type' }) }, { title: 'a text block of the API' }),
-  ],
-  { title: 'a text, {file: path} or a text block of the API' },
-)
+const SystemPart = Type.Union([Type.String(), TextFile, block('a text block of the API')], {
+  title: 'a text, {file: path} or a text block of the API',
+})
 
 const Rate = (what: string) =>
   Type.Optional(Type.Number({ minimum: 0, title: 'dollars per million tokens', description: what }))
@@ -184,7 +186,7 @@ export const JobSchema = Type.Object(
               'Answers are JSON of this schema (output_config.format); each is checked against it.',
           }),
         },
-        { ...strict, title: '{schema: …}' },
+        { ...strict, title: '{schema: …}', description: 'What an answer must look like.' },
       ),
     ),
     expected_output: Type.Optional(

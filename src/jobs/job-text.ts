@@ -1,5 +1,5 @@
 import { extname } from 'node:path'
-import { isMap, isPair, isScalar, LineCounter, type Node, parseDocument } from 'yaml'
+import { isCollection, isMap, isPair, isScalar, LineCounter, type Node, parseDocument, visit } from 'yaml'
 import { type Problem, problem, type Where } from '../core/errors.ts'
 
 /** Keys and indices from the top of the job to a value. */
@@ -52,6 +52,18 @@ export function parseJobText(text: string, file: string): JobText {
       where: at(error.pos[0]),
     }),
   )
+  visit(document, {
+    Pair(_, { key }) {
+      // `prompt: {{text}}` is a map in a map to YAML: the commonest slip in a file full of placeholders.
+      if (!isCollection(key)) return
+      problems.push(
+        problem('bad_job_syntax', `${file} has braces where a text was meant`, {
+          hint: 'put quotes around a text that begins with a placeholder: "{{column}}"',
+          where: at(key.range?.[0]),
+        }),
+      )
+    },
+  })
   return { value: problems.length === 0 ? document.toJS() : undefined, problems, where }
 }
 

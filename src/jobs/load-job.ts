@@ -6,6 +6,7 @@ import type { Instant } from '../core/instant.ts'
 import type { JobSettings, StatedSizes, TemplateOutline } from '../core/job.ts'
 import { isObject, type Json, type JsonObject } from '../core/json.ts'
 import type { Catalogue } from '../core/models.ts'
+import { nearest } from '../core/nearest.ts'
 import type { ApiSettings, MessageRequest } from '../core/request.ts'
 import type { InputRow, InvalidRow } from '../core/rows.ts'
 import { Attachments } from './attachments.ts'
@@ -14,7 +15,7 @@ import type { JobDefinition } from './define-job.ts'
 import { emptyInput, openInput, type RowsInput } from './input.ts'
 import { problemOf, readOutputSchema, readPrompt } from './job-prompt.ts'
 import { OWN_PARAMS, type RowRecipe, renderRows, requestOf } from './job-rows.ts'
-import type { JobFile, JobInput } from './job-schema.ts'
+import { type JobFile, type JobInput, JobSchema } from './job-schema.ts'
 import {
   DEFAULT_API_VERSION,
   type JobReading,
@@ -39,8 +40,8 @@ import { readBytes, readWholeText } from './text-file.ts'
 export interface JobDeps {
   readonly catalogue: Catalogue
   readonly now: Instant
-  /** Tokens of a text, for the estimate of PDFs. */
-  countText(text: string): number
+  /** Tokens of a text for a model (null: none is named), for the estimate of PDFs. */
+  countText(text: string, model: string | null): number
   /** What the API would refuse of a request, and warnings (`core/check-request.ts`). */
   checkRequest(request: MessageRequest, settings: ApiSettings): readonly Problem[]
   /** What the API would refuse of an output schema (`core/check-schema.ts`). */
@@ -222,14 +223,18 @@ function shapedJob(
     }
   }
 
-  const broken = new Set<string>()
+  const misshapen = new Set<string>()
+  const meant: string[] = []
   for (const found of checkJobShape(given, reading.where)) {
     reading.problems.push(found)
     const key = /^[^.[]+/.exec(found.where?.path ?? '')?.[0]
-    if (key !== undefined) broken.add(key)
+    if (key === undefined) continue
+    misshapen.add(key)
+    // `modle: …` is one slip, not an unknown key and a missing one.
+    if (found.code === 'unknown_key') meant.push(nearest(key, Object.keys(JobSchema.properties)) ?? key)
   }
-  const job = Object.fromEntries(Object.entries(given).filter(([key]) => !broken.has(key))) as JobFile
-  return { job, broken, rowsInput }
+  const job = Object.fromEntries(Object.entries(given).filter(([key]) => !misshapen.has(key))) as JobFile
+  return { job, broken: new Set([...misshapen, ...meant]), rowsInput }
 }
 
 /** What must be there, and what may not be there together. */
@@ -361,7 +366,9 @@ async function recipeOf(
     overrides: job.overrides ?? {},
     wanted,
     directory: reading.directory,
-    attachments: new Attachments(deps.catalogue.rules, (text) => deps.countText(text)),
+    attachments: new Attachments(deps.catalogue.rules, (text) =>
+      deps.countText(text, settings.models[0] ?? null),
+    ),
     rules,
     checkRequest: (request, api) => deps.checkRequest(request, api),
     said: [],

@@ -17,7 +17,7 @@ export function unreadable(path: string, cause: unknown): TitheError {
   const code = (cause as NodeJS.ErrnoException).code
   if (code === 'ENOENT') {
     return new TitheError('file_missing', `there is no file ${path}`, {
-      hint: 'paths in a job are relative to the job file',
+      hint: 'check the path; paths in a job are relative to the job file',
       where: { file: path },
       cause,
     })
