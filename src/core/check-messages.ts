@@ -190,19 +190,12 @@ function checkPrefill(
   }
 }
 
-/** Every `tool_use` needs its `tool_result` in the messages of the user that follow at once. */
+/** Every `tool_use` needs its `tool_result` in the messages of the user that follow at once; equal roles in a row are one turn. */
 function checkToolTurns(messages: readonly Json[], problems: ProblemList): void {
-  for (const [m, message] of messages.entries()) {
-    if (!isObject(message) || message['role'] !== 'assistant' || m === messages.length - 1) continue
-    const uses = blocksOf(message).filter((block) => block['type'] === 'tool_use')
-    if (uses.length === 0) continue
-    const answered = new Set<unknown>()
-    for (const next of messages.slice(m + 1)) {
-      if (!isObject(next) || next['role'] === 'assistant') break
-      for (const block of blocksOf(next))
-        if (block['type'] === 'tool_result') answered.add(block['tool_use_id'])
-    }
-    if (uses.some((block) => !answered.has(block['id']))) {
+  const unanswered = new Map<unknown, number>()
+  let answering = false
+  const report = (): void => {
+    for (const m of new Set(unanswered.values())) {
       problems.error(
         `messages[${m}]`,
         'tool_use_without_result',
@@ -210,7 +203,19 @@ function checkToolTurns(messages: readonly Json[], problems: ProblemList): void 
         'every tool_use needs a tool_result with its id right after it',
       )
     }
+    unanswered.clear()
   }
+  for (const [m, message] of messages.entries()) {
+    if (!isObject(message)) continue
+    const isAssistant = message['role'] === 'assistant'
+    if (isAssistant && answering) report()
+    answering = !isAssistant
+    for (const block of blocksOf(message)) {
+      if (isAssistant && block['type'] === 'tool_use') unanswered.set(block['id'], m)
+      else if (block['type'] === 'tool_result') unanswered.delete(block['tool_use_id'])
+    }
+  }
+  if (answering) report()
 }
 
 function blocksOf(message: JsonObject): JsonObject[] {

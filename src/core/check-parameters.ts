@@ -1,5 +1,5 @@
 import { isObject, type Json, type JsonObject } from './json.ts'
-import type { Effort, ThinkingType } from './models.ts'
+import type { Effort, Model, ThinkingType } from './models.ts'
 import { nearest } from './nearest.ts'
 import type { ProblemList } from './problem-list.ts'
 import type { MessageRequest } from './request.ts'
@@ -255,16 +255,7 @@ function checkThinking(request: MessageRequest, conditions: RequestConditions, p
       'lower output_config.effort or use {"type": "adaptive"}',
     )
   }
-  // Recorded refusals name adaptive and enabled, on models that do not think unless asked; the newer ones that think by
-  // default take the choice (claude-api.md 4.2).
-  if ((type === 'adaptive' || type === 'enabled') && !thinkingByDefault && forcesTool(request)) {
-    problems.error(
-      'tool_choice',
-      'thinking_with_tool_choice',
-      `${model.id} does not think when tool_choice forces a tool`,
-      'use tool_choice auto, or leave thinking out',
-    )
-  }
+  if (forcesTool(request) && !thinkingByDefault) warnOfForcedTool(type as ThinkingType, model, problems)
   if (type === 'adaptive' || type === 'between_tools') warnWithoutRoom(request, conditions, problems)
 }
 
@@ -289,6 +280,20 @@ function checkBudgetTokens(
       `budget_tokens ${budget} must be less than max_tokens ${request['max_tokens']}`,
       'the budget is part of max_tokens: raise max_tokens',
     )
+  }
+}
+
+/**
+ * On models that think only when asked (the newer ones take the choice, claude-api.md 4.2). Recorded: `enabled` was always
+ * refused, `adaptive` by Opus 4.8 and Sonnet 4.6 but not by Opus 4.6.
+ */
+function warnOfForcedTool(type: ThinkingType, model: Model, problems: ProblemList): void {
+  const code = 'thinking_with_tool_choice'
+  const hint = 'use tool_choice auto, or leave thinking out'
+  if (type === 'enabled') {
+    problems.error('tool_choice', code, `${model.id} does not think when tool_choice forces a tool`, hint)
+  } else if (type === 'adaptive') {
+    problems.warn('tool_choice', code, `${model.id} may refuse to think when tool_choice forces a tool`, hint)
   }
 }
 

@@ -351,8 +351,20 @@ const CASES: Case[] = [
   [
     'thinking with a forced tool',
     { tools: [tool('a')], tool_choice: { type: 'any' }, thinking: { type: 'adaptive' } },
-    ['thinking_with_tool_choice at tool_choice'],
+    ['?thinking_with_tool_choice at tool_choice'],
     'claude-opus-4-8',
+  ],
+  [
+    'a thinking budget with a forced tool',
+    { tools: [tool('a')], tool_choice: { type: 'any' }, thinking: { type: 'enabled', budget_tokens: 1_024 } },
+    ['thinking_with_tool_choice at tool_choice'],
+    'claude-haiku-4-5',
+  ],
+  [
+    'thinking by default with a forced tool',
+    { tools: [tool('a')], tool_choice: { type: 'any' }, thinking: { type: 'adaptive' } },
+    [],
+    'claude-opus-5',
   ],
   // sampling, claude-api.md 1.1
   [
@@ -503,6 +515,34 @@ const CASES: Case[] = [
         { role: 'user', content: 'a' },
         { role: 'assistant', content: [{ type: 'tool_use', id: 't_1' }] },
         { role: 'user', content: 'b' },
+      ],
+    },
+    ['tool_use_without_result at messages[1]'],
+  ],
+  [
+    'two messages of the assistant with tool uses, answered in one',
+    {
+      messages: [
+        { role: 'user', content: 'a' },
+        { role: 'assistant', content: [{ type: 'tool_use', id: 't_1' }] },
+        { role: 'assistant', content: [{ type: 'tool_use', id: 't_2' }] },
+        {
+          role: 'user',
+          content: ['t_1', 't_2'].map((id) => ({ type: 'tool_result', tool_use_id: id })),
+        },
+      ],
+    },
+    [],
+  ],
+  [
+    'a tool result that comes a turn late',
+    {
+      messages: [
+        { role: 'user', content: 'a' },
+        { role: 'assistant', content: [{ type: 'tool_use', id: 't_1' }] },
+        { role: 'user', content: 'b' },
+        { role: 'assistant', content: 'c' },
+        { role: 'user', content: [{ type: 'tool_result', tool_use_id: 't_1' }] },
       ],
     },
     ['tool_use_without_result at messages[1]'],
