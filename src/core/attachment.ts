@@ -15,7 +15,7 @@ export interface AttachmentSource {
   readonly height?: number
   /** For PDFs. */
   readonly pages?: number
-  /** For PDFs: characters of extractable text in all pages, for the token estimate. */
+  /** For PDFs: the extractable text of all pages, counted as any text is (core/token-estimate.ts, `CountText`). */
   readonly text_tokens?: number
 }
 
