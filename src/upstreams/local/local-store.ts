@@ -98,6 +98,10 @@ export class LocalStore implements ServedBatchStore<LocalEffects | null> {
     return this.#get('SELECT now_ms FROM service')!['now_ms'] as Instant | null
   }
 
+  hasOpenBatch(): boolean {
+    return this.#get(`SELECT 1 FROM batches WHERE state IN ('in_progress', 'canceling')`) !== undefined
+  }
+
   close(): void {
     this.#flush()
     this.#db.close()
@@ -414,11 +418,16 @@ export class LocalStore implements ServedBatchStore<LocalEffects | null> {
   }
 }
 
-/** The service's time in a file of `openLocalUpstream`: where a virtual clock goes on. Null when there is none. */
-export function savedNowOf(file: string): Instant | null {
+/**
+ * Where a virtual clock begins. While a batch is open: exactly where the service stopped, so that its rows find the
+ * cache as an uninterrupted run would have; otherwise at the wall clock's time, and never in the service's past.
+ */
+export function serviceStartOf(file: string, wallNow: Instant): Instant {
   const store = new LocalStore(file, { groupRows: 1 })
   try {
-    return store.savedNow()
+    const savedNow = store.savedNow()
+    if (savedNow === null || (savedNow < wallNow && !store.hasOpenBatch())) return wallNow
+    return savedNow
   } finally {
     store.close()
   }

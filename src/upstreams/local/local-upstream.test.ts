@@ -6,7 +6,15 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { costOf } from '../../core/cost.ts'
 import { TitheError } from '../../core/errors.ts'
-import { DAY_MS, HOUR_MS, type Instant, MINUTE_MS, parseTimestamp, plusMs } from '../../core/instant.ts'
+import {
+  DAY_MS,
+  HOUR_MS,
+  type Instant,
+  instant,
+  MINUTE_MS,
+  parseTimestamp,
+  plusMs,
+} from '../../core/instant.ts'
 import type { JsonObject } from '../../core/json.ts'
 import { findModel, priceAt } from '../../core/models.ts'
 import { parseUsage } from '../../core/usage.ts'
@@ -27,7 +35,7 @@ import {
   usageIn,
   waitUntilEnded,
 } from './local.contract-setup.ts'
-import { savedNowOf } from './local-store.ts'
+import { serviceStartOf } from './local-store.ts'
 import type { LocalSettings } from './local-upstream.ts'
 
 /** 2,500 tokens by the crude count: above the minimum of the model. */
@@ -341,6 +349,23 @@ test('at speed 60 an hour passes in a minute, and everything keeps its proportio
     assert.ok(headers.date! >= parseTimestamp(batch.ended_at!)!)
   }))
 
+test('the service never goes back in time, should the clock beneath', () =>
+  inFolder(async (path) => {
+    const settings = { speed: 1_000, batchLatencyMs: [HOUR_MS] }
+    let lived = START
+    await withLocal({ file: path('service'), settings }, async (opened) => {
+      await runBatch(opened, rowsOf(2))
+      lived = opened.local.now()
+    })
+    assert.ok(lived >= plusMs(START, HOUR_MS))
+    await withLocal({ file: path('service') }, async (opened) => {
+      assert.ok(opened.local.now() >= plusMs(START, HOUR_MS))
+      const { id } = await runBatch(opened, rowsOf(2))
+      const { batch } = (await opened.local.retrieveBatch(id))!
+      assert.ok(parseTimestamp(batch.created_at)! >= plusMs(START, HOUR_MS))
+    })
+  }))
+
 // -- money --
 
 const catalogue = loadCatalogue()
@@ -400,6 +425,7 @@ function copyAsKilled(from: string, to: string): void {
   if (existsSync(`${from}-wal`)) copyFileSync(`${from}-wal`, `${to}-wal`)
 }
 
+const savedNowOf = (file: string) => serviceStartOf(file, instant(0))
 const SETTINGS: Partial<LocalSettings> = { batchLatencyMs: [90_000], concurrency: 8 }
 const CRASH_ROWS = 600
 
@@ -436,7 +462,7 @@ test('killed anywhere in a cold batch, it goes on to the very results and invoic
     let inTheMiddle = 0
     for (const ms of killedAtMs) {
       const file = path(`killed-${ms}`)
-      const savedNow = savedNowOf(file)!
+      const savedNow = savedNowOf(file)
       assert.ok(savedNow >= START && savedNow <= plusMs(START, ms))
       if (savedNow > plusMs(START, 10_000)) inTheMiddle += 1
       assert.deepEqual(await finish(file, savedNow), undisturbed, `killed after ${ms} ms`)
@@ -451,7 +477,7 @@ test('closed in the middle of a batch, it goes on when opened again', () =>
     assert.ok(created.kind === 'accepted')
     await opened.clock.sleepUntil(plusMs(START, 120_000))
     await opened.local.close()
-    const { lines, invoice } = await finish(path('service'), savedNowOf(path('service'))!)
+    const { lines, invoice } = await finish(path('service'), savedNowOf(path('service')))
     assert.equal(new Set(lines.map((line) => JSON.parse(line).custom_id)).size, CRASH_ROWS)
     assert.equal(new Set(invoice.map((line) => line.customId)).size, CRASH_ROWS)
     assert.equal(invoice.length, CRASH_ROWS)
@@ -504,7 +530,7 @@ test('the cache outlives the process', () =>
     await withLocal({ file: path('service') }, async (opened) => {
       assert.deepEqual(writesAndReads((await runBatch(opened, rows.slice(0, 1))).results), [1, 0])
     })
-    const start = savedNowOf(path('service'))!
+    const start = savedNowOf(path('service'))
     await withLocal({ file: path('service'), start }, async (opened) => {
       assert.deepEqual(writesAndReads((await runBatch(opened, rows.slice(1))).results), [0, 1])
     })
@@ -521,7 +547,18 @@ test('a second process is told that the file is in use', () =>
     await withLocal({ file: path('service') }, async () => {})
   }))
 
-test('a new file has no time yet', () =>
+test('virtual time begins where an open batch stopped, else at the wall clock, never in the past', () =>
   inFolder(async (path) => {
-    assert.equal(savedNowOf(path('service')), null)
+    const file = path('service')
+    const later = plusMs(START, DAY_MS)
+    assert.equal(serviceStartOf(file, START), START, 'a new file')
+    const opened = await openForTest({ file, settings: SETTINGS })
+    await opened.local.createBatch(bodyOf(rowsOf(10)), contextOf())
+    await opened.clock.sleepUntil(plusMs(START, 1_000))
+    await opened.local.close()
+    assert.equal(serviceStartOf(file, later), savedNowOf(file))
+    await finish(file, savedNowOf(file))
+    assert.equal(serviceStartOf(file, later), later)
+    assert.equal(serviceStartOf(file, START), savedNowOf(file))
+    assert.ok(savedNowOf(file) > START)
   }))

@@ -122,8 +122,9 @@ const GROUP_ROWS = 128
  */
 export async function openLocalUpstream(options: LocalOptions): Promise<LocalUpstream> {
   const settings = { ...LOCAL_SETTINGS, ...options.settings }
-  const clock = serviceClock(options.clock, settings.speed)
-  const store = new LocalStore(options.file, { groupRows: clock.kind === 'virtual' ? GROUP_ROWS : 1 })
+  const groupRows = options.clock.kind === 'virtual' ? GROUP_ROWS : 1
+  const store = new LocalStore(options.file, { groupRows })
+  const clock = serviceClock(options.clock, settings.speed, store.savedNow())
   const messages = new LocalMessages(options, settings, clock, store)
   const latencies = settings.batchLatencyMs ?? options.catalogue.rules.batchLatencyMs
   const batches = options.serveBatches(

@@ -24,6 +24,9 @@ export interface OpenedLocal {
   readonly clock: Clock
 }
 
+/** Seeds the ids, which must differ between two openings of one file. */
+let opened = 0
+
 export async function openForTest(
   options: { file?: string; start?: Instant; clock?: Clock; settings?: Partial<LocalSettings> } & Partial<
     Pick<LocalOptions, 'catalogue' | 'checkRequest'>
@@ -33,7 +36,7 @@ export async function openForTest(
   const local = await openLocalUpstream({
     file: options.file ?? ':memory:',
     clock,
-    ids: seededIds(clock.now()),
+    ids: seededIds(++opened),
     catalogue: options.catalogue ?? loadCatalogue(),
     countTokens: countRoughly,
     checkRequest: options.checkRequest ?? (() => []),
