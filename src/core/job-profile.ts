@@ -82,7 +82,7 @@ export interface PoolProfile {
   rows: number
   paramsBytes: number
   /** Of its largest row. */
-  readonly promptTokensMax: { best: number; high: number }
+  readonly promptTokensMax: Record<Estimate, number>
   /** Rows that carry marks of their own, and the most that one row carries. */
   rowsWithOwnMarks: number
   ownMarksMax: number
@@ -100,8 +100,6 @@ export interface JobProfile {
   readonly pools: readonly PoolProfile[]
   readonly sharedPrefixes: number
   readonly paramsBytes: number
-  /** The row with the most bytes; null without rows. */
-  readonly largestRow: { readonly ordinal: number; readonly paramsBytes: number } | null
   readonly ownBytes: number
   readonly promptTokens: Band<number>
   readonly maxTokensMax: number
@@ -150,7 +148,6 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
   let invalidRows = 0
   let sharedPrefixes = 0
   let paramsBytes = 0
-  let largestRow: JobProfile['largestRow'] = null
   let ownBytes = 0
   let maxTokensMax = 0
   let webSearchesMax: number | null = 0
@@ -166,7 +163,7 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
         speed: row.speed,
         rows: 0,
         paramsBytes: 0,
-        promptTokensMax: { best: 0, high: 0 },
+        promptTokensMax: { low: 0, best: 0, high: 0 },
         rowsWithOwnMarks: 0,
         ownMarksMax: 0,
         sums: { low: emptySegments(cuts), best: emptySegments(cuts), high: emptySegments(cuts) },
@@ -210,9 +207,6 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
     add(row) {
       rows++
       paramsBytes += row.paramsBytes
-      if (row.paramsBytes > (largestRow?.paramsBytes ?? -1)) {
-        largestRow = { ordinal: row.ordinal, paramsBytes: row.paramsBytes }
-      }
       ownBytes += row.ownBytes
       maxTokensMax = Math.max(maxTokensMax, row.maxTokens)
       webSearchesMax =
@@ -226,8 +220,6 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
       const pool = poolOf(row)
       pool.rows++
       pool.paramsBytes += row.paramsBytes
-      pool.promptTokensMax.best = Math.max(pool.promptTokensMax.best, row.promptTokens.best)
-      pool.promptTokensMax.high = Math.max(pool.promptTokensMax.high, row.promptTokens.high)
       const own = row.prefixes.filter((position) => position.mark !== null)
       if (own.length > 0) pool.rowsWithOwnMarks++
       pool.ownMarksMax = Math.max(pool.ownMarksMax, own.length)
@@ -235,6 +227,7 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
       const segments = { low: 0, best: 0, high: 0 }
       for (const estimate of ESTIMATES) {
         const tokens = row.promptTokens[estimate]
+        pool.promptTokensMax[estimate] = Math.max(pool.promptTokensMax[estimate], tokens)
         promptTokens[estimate] += tokens
         segments[estimate] = segmentOf(cuts, tokens)
         const sums = pool.sums[estimate][segments[estimate]]!
@@ -256,7 +249,6 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
       pools: [...pools.values()],
       sharedPrefixes,
       paramsBytes,
-      largestRow,
       ownBytes,
       promptTokens: { ...promptTokens },
       maxTokensMax,
@@ -317,7 +309,7 @@ export function profileStated(
         speed: 'standard',
         rows,
         paramsBytes: 0,
-        promptTokensMax: { best: promptTokens, high: promptTokens },
+        promptTokensMax: { low: promptTokens, best: promptTokens, high: promptTokens },
         rowsWithOwnMarks: 0,
         ownMarksMax: 0,
         sums: { low: sums(), best: sums(), high: sums() },
@@ -326,7 +318,6 @@ export function profileStated(
     ],
     sharedPrefixes: isShared ? 1 : 0,
     paramsBytes: 0,
-    largestRow: null,
     ownBytes: 0,
     promptTokens: { low: total, best: total, high: total },
     maxTokensMax: row.maxTokens,

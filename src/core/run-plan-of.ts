@@ -1,4 +1,4 @@
-import { BATCH_FILL, rowTooLarge } from './batch-plan.ts'
+import { BATCH_FILL } from './batch-plan.ts'
 import { groupPlansOf, unmarkedGroup } from './cache-plan.ts'
 import { checkRequest } from './check-request.ts'
 import { type Problem, problem } from './errors.ts'
@@ -178,13 +178,13 @@ function alternativeOf(model: Model, job: JobToPlan, output: OutputEstimate): Mo
     tokenRatio(job.priors, findModel(job.catalogue, pool.model) ?? model, model),
   )
   const promptTokens = { low: 0, best: 0, high: 0 }
-  const largest = { best: 0 }
+  let promptTokensMax = 0
   for (const [i, pool] of pools.entries()) {
     for (const end of ['low', 'best', 'high'] as const) {
       const tokens = pool.sums[end].reduce((sum, sums) => sum + sums.promptTokens, 0)
       promptTokens[end] += Math.round(tokens * ratios[i]![end])
     }
-    largest.best = Math.max(largest.best, pool.promptTokensMax.best * ratios[i]!.best)
+    promptTokensMax = Math.max(promptTokensMax, pool.promptTokensMax.low * ratios[i]!.best)
   }
   return {
     model: model.id,
@@ -192,7 +192,7 @@ function alternativeOf(model: Model, job: JobToPlan, output: OutputEstimate): Mo
     cost: routes.find((route) => route.route === chosen)!.cost,
     promptTokens,
     note: noteOn(model, ratios),
-    wouldRefuse: [...refusalsOf(model, job), ...tooLong(model, largest.best)],
+    wouldRefuse: [...refusalsOf(model, job), ...tooLong(model, promptTokensMax)],
   }
 }
 
@@ -228,7 +228,7 @@ function tooLong(model: Model, promptTokens: number): string[] {
 function problemsOf(
   job: JobToPlan,
   terms: RouteTerms,
-  { plan, shape }: PricedRoute,
+  { plan }: PricedRoute,
   output: OutputEstimate,
 ): Problem[] {
   const { profile, settings, catalogue, at } = job
@@ -256,11 +256,6 @@ function problemsOf(
       ),
     )
   }
-  if (shape.tier === 'batch' && profile.largestRow) {
-    const { ordinal, paramsBytes } = profile.largestRow
-    const tooLarge = rowTooLarge({ ordinal, bytes: paramsBytes }, catalogue.rules.batchBytesMax)
-    if (tooLarge) found.push(tooLarge)
-  }
   if (output.source === 'unknown') {
     found.push(
       problem(
@@ -274,12 +269,12 @@ function problemsOf(
     )
   }
   for (const priced of terms.pools ?? []) {
-    const { best, high } = priced.pool.promptTokensMax
+    const { low, best, high } = priced.pool.promptTokensMax
     if (high > priced.model.contextTokens) {
       const size = `the largest prompt for ${priced.model.id} has about ${count(best)} tokens (up to ${count(high)}); its context holds ${count(priced.model.contextTokens)}`
       found.push(
         problem('prompt_too_long', size, {
-          severity: best > priced.model.contextTokens ? 'error' : 'warning',
+          severity: low > priced.model.contextTokens ? 'error' : 'warning',
         }),
       )
     }
