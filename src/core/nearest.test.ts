@@ -23,3 +23,10 @@ test('a dated model name finds the undated one, not a shorter relative', () => {
     'claude-opus-5',
   )
 })
+
+test('a name that differs only in its separators is nearer than one that it begins', () => {
+  assert.equal(
+    nearest('claude-haiku-4.5', ['claude-haiku-4-5-20251001', 'claude-haiku-4-5']),
+    'claude-haiku-4-5',
+  )
+})

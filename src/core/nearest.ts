@@ -10,7 +10,7 @@ export function nearest(word: string, candidates: Iterable<string>): string | nu
     const name = normal(candidate)
     const begins =
       Math.min(name.length, wanted.length) >= 4 && (name.startsWith(wanted) || wanted.startsWith(name))
-    const distance = begins ? 1 : editDistance(wanted, name, bestDistance)
+    const distance = wanted === name ? 0 : begins ? 1 : editDistance(wanted, name, bestDistance)
     // Of several that begin alike, the longest says the most: `claude-opus-5`, not `claude-opus`.
     if (
       distance < bestDistance ||

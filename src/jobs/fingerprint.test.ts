@@ -74,12 +74,16 @@ test('what only decides when, for how much and how it is judged does not', async
     { tier: 'scale' },
     { expected_output: 5 },
     { expect: { column: 'text' } },
-    { prices: { 'claude-haiku-4-5-20251001': { input: 0.5 } } },
+    { prices: { 'claude-sonnet-5': { input: 0.5 } } },
     { max_attempts: 5 },
-    { model: 'claude-haiku-4-5-20251001' },
   ]
   for (const change of changes)
     assert.equal(await fingerprintOf(smallJob(change)), plain, JSON.stringify(change))
+})
+
+test('an alias and the model that it names are the same', async () => {
+  const [alias, id] = ['claude-haiku-4-5', 'claude-haiku-4-5-20251001']
+  assert.equal(await fingerprintOf(smallJob({ model: alias })), await fingerprintOf(smallJob({ model: id })))
 })
 
 test('files as rows: names and, where their text is used, contents', async () => {

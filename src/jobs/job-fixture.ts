@@ -38,7 +38,7 @@ export function deps(changes: Partial<JobDeps> = {}): JobDeps {
 /** The smallest job over some rows, with whatever a test is about. */
 export function smallJob(changes: JobDefinition = {}): JobDefinition {
   return {
-    model: 'claude-haiku-4-5',
+    model: 'claude-sonnet-5',
     max_tokens: 50,
     prompt: 'Say {{text}}',
     input: [{ text: 'a' }],

@@ -13,9 +13,8 @@ export async function readPrompt(job: JobFile, reading: JobReading): Promise<Tem
   const readPart = async (part: JobPart, path: JobPath): Promise<TemplateSourcePart | null> => {
     const origin = { where: reading.where(path), file: null }
     if (typeof part === 'string') return { kind: 'text', text: part, literal: false, origin }
+    if (isBlock(part)) return { kind: 'block', block: part, origin }
     if ('attachment' in part) return { kind: 'attachment', path: part.attachment, origin }
-    if (!('file' in part) || 'type' in part)
-      return { kind: 'block', block: part as unknown as JsonObject, origin }
     const file = resolve(reading.directory, part.file)
     const text = await readOrReport(file, reading, path)
     return text === null

@@ -48,14 +48,14 @@ test('a hundred thousand ids are told apart, and each is known again with its li
 })
 
 test('every row is sent to every model, with one id', async () => {
-  const models = ['claude-haiku-4-5', 'claude-opus-5-5']
+  const models = ['claude-sonnet-5', 'claude-opus-5-5']
   const rows = await goodRows(smallJob({ model: undefined, models, input: [{ text: 'a' }, { text: 'b' }] }))
   assert.deepEqual(
     rows.map((row) => [row.ordinal, row.userId, row.request['model']]),
     [
-      [0, '1', 'claude-haiku-4-5-20251001'],
+      [0, '1', 'claude-sonnet-5'],
       [1, '1', 'claude-opus-5-5'],
-      [2, '2', 'claude-haiku-4-5-20251001'],
+      [2, '2', 'claude-sonnet-5'],
       [3, '2', 'claude-opus-5-5'],
     ],
   )
@@ -90,7 +90,7 @@ test('a row may override model, params, version and betas, and an empty value do
       plain!.request['output_config'],
       plain!.apiVersion,
     ],
-    ['claude-haiku-4-5-20251001', 50, { other: 1 }, '2023-06-01'],
+    ['claude-sonnet-5', 50, { other: 1 }, '2023-06-01'],
   )
   assert.deepEqual(plain!.request['stop_sequences'], ['#'])
 })
@@ -109,7 +109,7 @@ test('several models and a column of models exclude each other; a column alone i
     { text: 'a', m: 'claude-opus-5-5' },
     { text: 'b', m: '' },
   ]
-  const models = ['claude-haiku-4-5', 'claude-opus-5-5']
+  const models = ['claude-sonnet-5', 'claude-opus-5-5']
   const [found] = await problemsOf(smallJob({ input, model: undefined, models, overrides: { model: 'm' } }))
   assert.equal(found!.code, 'two_keys')
   const rows = await rowsOf(smallJob({ input, model: undefined, overrides: { model: 'm' } }))

@@ -11,7 +11,7 @@ import { starterJob } from './starter-job.ts'
 
 test('the published schema is the one in the code', () => {
   const published = readFileSync(new URL('../../docs/reference/job.schema.json', import.meta.url), 'utf8')
-  assert.equal(published, jobSchemaJson(), 'it is stale: run node scripts/job-schema.ts')
+  assert.equal(published, jobSchemaJson(), 'it is stale: run npm run docs')
 })
 
 test('the published schema is a valid JSON Schema that accepts the starter and refuses an unknown key', () => {

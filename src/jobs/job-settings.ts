@@ -1,11 +1,11 @@
 import { basename, extname } from 'node:path'
+import { checkModel } from '../core/check-model.ts'
 import { type Problem, problem, type Where } from '../core/errors.ts'
-import { DAY_MS, type Instant, parseDuration } from '../core/instant.ts'
+import { type Instant, parseDuration } from '../core/instant.ts'
 import type { JobSettings, StatedSizes } from '../core/job.ts'
 import type { JsonObject } from '../core/json.ts'
 import { type Catalogue, findModel, type Model } from '../core/models.ts'
 import { parseUsd } from '../core/money.ts'
-import { nearest } from '../core/nearest.ts'
 import type { JobFile } from './job-schema.ts'
 import type { JobPath } from './job-text.ts'
 
@@ -19,7 +19,6 @@ export const DEFAULT_API_VERSION = '2023-06-01'
 const DEFAULT_MAX_ATTEMPTS = 3
 /** The lowest limits: a plan made for them is kept by every account. */
 const DEFAULT_TIER = 'start'
-const RETIREMENT_WARNING_DAYS = 30
 
 /** Where a job is being read, and what has been found wrong with it so far. */
 export interface JobReading {
@@ -33,8 +32,10 @@ export interface JobReading {
 export interface ModelRules {
   readonly catalogue: Catalogue
   readonly now: Instant
-  /** Names that we do not know are accepted: another Messages server answers, or the job gives their prices. */
-  accepts(name: string): boolean
+  /** Another Messages server answers: names that we do not know are its own. */
+  readonly anyModel: boolean
+  /** A budget cannot be kept without a price. */
+  readonly hasBudget: boolean
 }
 
 /** The settings of a job whose keys have their right types; what does not parse is reported and left at its default. */
@@ -132,28 +133,24 @@ function modelsOf(
   return ids
 }
 
-/** A model by id or alias, with what is wrong with it today; `where` is the caller's to add. */
-export function resolveModel(name: string, rules: ModelRules): { id: string; problems: Problem[] } {
-  const model = findModel(rules.catalogue, name)
-  if (model === null) return { id: name, problems: rules.accepts(name) ? [] : [unknownModel(name, rules)] }
-  const { retires } = model
-  const retiresAt = retires === null || retires.notBefore ? null : Date.parse(retires.date)
-  if (model.status === 'retired' || (retiresAt !== null && retiresAt <= rules.now)) {
-    const since = retires === null ? '' : ` since ${retires.date}`
-    const instead = successor(model, rules)
-    const hint = instead === null ? '`tithe models` lists the current ones' : `use ${instead.id} instead`
-    return { id: model.id, problems: [problem('retired_model', `${name} is retired${since}`, { hint })] }
+/** A model by id or alias, with what is wrong with it today; `where` is the caller's to replace. */
+export function resolveModel(name: string, rules: ModelRules): { id: string; problems: readonly Problem[] } {
+  const { catalogue, now, anyModel, hasBudget } = rules
+  const model = findModel(catalogue, name)
+  if (model === null && anyModel) {
+    if (!hasBudget) return { id: name, problems: [] }
+    const hint = 'leave `budget` out: what a server of your own costs is not known here'
+    return { id: name, problems: [problem('unpriced_model', `${name} has no price in the book`, { hint })] }
   }
-  if (retiresAt !== null && retiresAt - rules.now <= RETIREMENT_WARNING_DAYS * DAY_MS) {
-    const instead = successor(model, rules)
-    const hint = instead === null ? undefined : `${instead.id} is its successor`
-    const message = `${model.id} will be retired on ${retires!.date}`
-    return {
-      id: model.id,
-      problems: [problem('retiring_model', message, { severity: 'warning', ...(hint ? { hint } : {}) })],
-    }
+  const problems = checkModel(catalogue, name, { at: now, hasBudget })
+  if (model === null) return { id: name, problems }
+  const instead = successor(model, rules)
+  if (instead === null) return { id: model.id, problems }
+  const hint = `use ${instead.id} instead`
+  return {
+    id: model.id,
+    problems: problems.map((one) => (one.code === 'retired_model' ? { ...one, hint } : one)),
   }
-  return { id: model.id, problems: [] }
 }
 
 /** `resolveModel` for rows: a hundred thousand of them name few models. */
@@ -164,15 +161,6 @@ export function modelResolver(rules: ModelRules): (name: string) => ReturnType<t
     known.set(name, resolved)
     return resolved
   }
-}
-
-function unknownModel(name: string, rules: ModelRules): Problem {
-  const names = rules.catalogue.models.flatMap((model) => [model.id, ...model.aliases])
-  const meant = nearest(name, names)
-  const hint = meant === null ? '`tithe models` lists those that we know' : `did you mean ${meant}?`
-  return problem('unknown_model', `there is no model ${name}`, {
-    hint: `${hint} (for a server of your own, give its prices under \`prices\`)`,
-  })
 }
 
 /** The newest model of the same family that everybody may use. */

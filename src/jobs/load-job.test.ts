@@ -192,10 +192,10 @@ test('an empty input is refused', async () => {
 test('an unknown model gets a suggestion, a retired one its successor', async () => {
   const unknown = only(await problemsOfYaml(GOOD.replace('claude-haiku-4-5', 'claude-haiku-4.5')))
   assert.equal(unknown.code, 'unknown_model')
-  assert.match(unknown.hint ?? '', /did you mean claude-haiku-4-5/)
+  assert.match(unknown.hint ?? '', /did you mean claude-haiku-4-5\?/)
   const retired = only(await problemsOf(smallJob({ model: 'claude-opus-4-1-20250805' })))
   assert.equal(retired.code, 'retired_model')
-  assert.match(retired.message, /since 2026-08-05/)
+  assert.match(retired.message, /retired on 2026-08-05/)
   assert.match(retired.hint ?? '', /claude-opus-5-5/)
 })
 
@@ -203,15 +203,26 @@ test('a model that retires within a month is a warning with its date', async () 
   const job = await loadJob(smallJob({ model: 'claude-sonnet-4-5' }), deps())
   assert.deepEqual(
     job.problems.map((one) => one.code),
-    ['retiring_model'],
+    ['model_retires'],
   )
   assert.match(job.problems[0]!.message, /2026-11-30/)
 })
 
-test('a model of another server is accepted when the job gives its prices or its address', async () => {
-  await loadJob(smallJob({ model: 'llama', prices: { llama: { input: 0, output: 0 } } }), deps())
-  await loadJob(smallJob({ model: 'llama', upstream: 'http://localhost:8000' }), deps())
+test('a model of another server is accepted, but not under a budget', async () => {
+  const upstream = 'http://localhost:8000'
+  await loadJob(smallJob({ model: 'llama', upstream }), deps())
+  await loadJob(smallJob({ model: 'llama' }), deps({ anyModel: true }))
   assert.equal(only(await problemsOf(smallJob({ model: 'llama' }))).code, 'unknown_model')
+  assert.equal(
+    only(await problemsOf(smallJob({ model: 'llama', upstream, budget: 5 }))).code,
+    'unpriced_model',
+  )
+})
+
+test('contract rates for a model that does not exist are found where they stand', async () => {
+  const found = only(await problemsOfYaml(`${GOOD}prices:\n  claude-haiku-4-6: {input: 1}\n`))
+  assert.equal(found.code, 'unknown_model')
+  assert.deepEqual([found.where?.line, found.where?.path], [6, 'prices.claude-haiku-4-6'])
 })
 
 test('two ways to say one thing are refused', async () => {
@@ -223,7 +234,7 @@ test('two ways to say one thing are refused', async () => {
     /both `output.schema` and `params.output_config.format`/,
   )
   assert.match(
-    await message({ model: undefined, models: ['claude-haiku-4-5', 'claude-haiku-4-5-20251001'] }),
+    await message({ model: undefined, models: ['claude-sonnet-4-5', 'claude-sonnet-4-5-20250929'] }),
     /twice/,
   )
 })

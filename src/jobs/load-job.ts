@@ -1,6 +1,7 @@
 import { access } from 'node:fs/promises'
 import { basename, dirname, extname, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { withContractPrices } from '../core/contract-prices.ts'
 import { type Problem, problem, TitheError, type Where } from '../core/errors.ts'
 import type { Instant } from '../core/instant.ts'
 import type { JobSettings, StatedSizes, TemplateOutline } from '../core/job.ts'
@@ -153,10 +154,10 @@ async function readJob(value: unknown, reading: JobReading, deps: JobDeps): Prom
   const { problems } = reading
   const { job, broken, rowsInput } = shapedJob(value, reading)
   const rules: ModelRules = {
-    catalogue: deps.catalogue,
+    catalogue: contractCatalogue(job, deps, reading),
     now: deps.now,
-    accepts: (name) =>
-      deps.anyModel === true || /^https?:/.test(job.upstream ?? '') || Object.hasOwn(job.prices ?? {}, name),
+    anyModel: deps.anyModel === true || /^https?:/.test(job.upstream ?? ''),
+    hasBudget: job.budget != null,
   }
 
   const outputSchema = await readOutputSchema(job, reading)
@@ -185,6 +186,25 @@ async function readJob(value: unknown, reading: JobReading, deps: JobDeps): Prom
     problems,
     rows: () => (recipe === null ? noRows() : renderRows({ ...recipe, said: problems })),
     identity: () => identityOf(job, settings, prompt, stated, recipe),
+  }
+}
+
+/** The catalogue with the job's own rates; the published ones where these cannot be. */
+function contractCatalogue(job: JobFile, deps: JobDeps, reading: JobReading): Catalogue {
+  try {
+    return withContractPrices(deps.catalogue, job.prices ?? {})
+  } catch (error) {
+    if (!(error instanceof TitheError)) throw error
+    for (const found of error.problems) {
+      const name = /^prices\.(.*?)(?:\.(?:input|output|write_5m|write_1h|read))?$/.exec(
+        found.where?.path ?? '',
+      )?.[1]
+      reading.problems.push({
+        ...found,
+        where: reading.where(name === undefined ? ['prices'] : ['prices', name]),
+      })
+    }
+    return deps.catalogue
   }
 }
 
@@ -470,7 +490,8 @@ async function loadRawBatch(file: string, deps: JobDeps): Promise<Job> {
   const rules: ModelRules = {
     catalogue: deps.catalogue,
     now: deps.now,
-    accepts: () => deps.anyModel === true,
+    anyModel: deps.anyModel === true,
+    hasBudget: false,
   }
   // Every line names its own model, so the job need not.
   const settings = settingsOf({}, new Set(['model']), null, rules, reading)

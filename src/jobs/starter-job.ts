@@ -5,7 +5,7 @@ export function starterJob(): string {
 # yaml-language-server: $schema=node_modules/tithe/docs/reference/job.schema.json
 
 name: tickets
-model: claude-haiku-4-5       # or models: [ … ] to compare several; \`tithe models\` lists them
+model: claude-haiku-5-5       # or models: [ … ] to compare several; \`tithe models\` lists them
 max_tokens: 200               # the most output tokens of one row
 expected_output: 40           # of a typical row; left out, the first rows measure it
 
