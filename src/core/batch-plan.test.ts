@@ -47,6 +47,24 @@ test('batches keep within both limits, hold every row once, in order, and are no
   )
 })
 
+test('a batch may be filled to its limit, not one byte more', () => {
+  const batches = (bytes: number) => [
+    ...planBatches(
+      [
+        { ordinal: 0, bytes: 400 },
+        { ordinal: 1, bytes },
+      ],
+      limits,
+    ),
+  ]
+  const exactly = 950 - body(['', '']).length - 400
+  assert.deepEqual(
+    batches(exactly).map((batch) => batch.sizeBytes),
+    [950],
+  )
+  assert.equal(batches(exactly + 1).length, 2)
+})
+
 test('a row larger than a batch is a problem that names it and both sizes', () => {
   assert.equal(rowTooLarge({ ordinal: 4, bytes: 985 }, 1_000), null)
   const found = rowTooLarge({ ordinal: 4, bytes: 986 }, 1_000)

@@ -1,4 +1,4 @@
-import { ESTIMATES, type Estimate, type PoolProfile, type SharedPrefix } from './job-profile.ts'
+import type { Estimate, PoolProfile, SharedPrefix } from './job-profile.ts'
 import type { Rates } from './models.ts'
 import type { Ttl } from './request.ts'
 import type { GroupPlan, RunPlan } from './run-plan.ts'
@@ -66,32 +66,27 @@ export function placeMarks(pool: PoolProfile, terms: PlacementTerms): Placement 
   const slots = terms.marksMax - pool.ownMarksMax
   const trunk = slots >= 1 ? trunkOf(pool, candidates) : null
 
-  const rest = new Map<string, { rows: number; rowsBySegment: Record<Estimate, number[]> }>()
-  for (const prefix of pool.prefixes.values()) {
-    const { low, best, high } = prefix.rowsBySegment
-    rest.set(prefix.hash, {
-      rows: prefix.rows,
-      rowsBySegment: { low: [...low], best: [...best], high: [...high] },
-    })
+  const taken = new Map<string, Counts>()
+  const restOf = (prefix: SharedPrefix): Counts => {
+    const below = taken.get(prefix.hash)
+    return below === undefined ? prefix : minus(prefix, below)
   }
   const groups: PlacedGroup[] = []
   const take = (prefix: SharedPrefix, above: SharedPrefix | null) => {
-    const { rows, rowsBySegment } = rest.get(prefix.hash)!
-    const taken = structuredClone(rowsBySegment)
-    for (let at: SharedPrefix | undefined = prefix; at; at = parentOf(pool, at)) {
-      const left = rest.get(at.hash)!
-      left.rows -= rows
-      for (const estimate of ESTIMATES) {
-        for (const [segment, count] of taken[estimate].entries())
-          left.rowsBySegment[estimate][segment]! -= count
-      }
+    const { rows, rowsBySegment } = restOf(prefix)
+    for (let at = parentOf(pool, prefix); at; at = parentOf(pool, at)) {
+      const before = taken.get(at.hash)
+      taken.set(
+        at.hash,
+        before === undefined ? { rows, rowsBySegment } : plus(before, { rows, rowsBySegment }),
+      )
     }
     const marks = above && slots >= 2 ? [above, prefix] : [prefix]
-    groups.push({ prefix, marks, ttl: prefix.mark ?? terms.ttl, rows, rowsBySegment: taken })
+    groups.push({ prefix, marks, ttl: prefix.mark ?? terms.ttl, rows, rowsBySegment })
   }
 
   for (const prefix of candidates.sort((a, b) => b.depth - a.depth)) {
-    const rows = rest.get(prefix.hash)!.rows
+    const { rows } = restOf(prefix)
     if (rows < 1) continue
     const above = trunk && prefix !== trunk && isBelow(pool, prefix, trunk) ? trunk : null
     // The user's own marks stand whether or not they pay.
@@ -99,6 +94,21 @@ export function placeMarks(pool: PoolProfile, terms: PlacementTerms): Placement 
     else if (slots >= 1 && markGain(prefix, above, rows, terms) > 0) take(prefix, above)
   }
   return { groups: groups.reverse(), elsewhere: whyUnmarked(pool, terms, slots) }
+}
+
+type Counts = Pick<SharedPrefix, 'rows' | 'rowsBySegment'>
+
+function plus(a: Counts, b: Counts, sign: 1 | -1 = 1): Counts {
+  const add = (estimate: Estimate) =>
+    a.rowsBySegment[estimate].map((rows, segment) => rows + sign * b.rowsBySegment[estimate][segment]!)
+  return {
+    rows: a.rows + sign * b.rows,
+    rowsBySegment: { low: add('low'), best: add('best'), high: add('high') },
+  }
+}
+
+function minus(a: Counts, b: Counts): Counts {
+  return plus(a, b, -1)
 }
 
 /** The deepest prefix that most rows of the pool share. */

@@ -76,6 +76,7 @@ export function poolUsage(priced: PricedPool, terms: CostTerms): Usage[] {
     let placed = 0
     for (const group of placement.groups) {
       const rows = group.rowsBySegment[estimate][segment]!
+      if (rows === 0) continue
       const tokens = Math.round(group.prefix.tokens * ratio * bandRatio)
       const writers = writersOf(group, scenario, estimate, segment)
       written[group.ttl] += writers * tokens

@@ -69,6 +69,8 @@ export interface PricedRoute {
 
 type Placed = PricedRoute['placements']
 
+const NOWHERE: Placement = { groups: [], elsewhere: '' }
+
 export function priceRoutes(terms: RouteTerms): PricedRoute[] {
   return ROUTES.map((shape) => priceRoute(shape, terms))
 }
@@ -187,7 +189,9 @@ function place(terms: RouteTerms, ttl: Ttl | null, readShare: number): Placed {
       marksMax: terms.catalogue.rules.cacheMarksMax,
       readShare,
     }
-    const placement = placeMarks(priced.pool, placementTerms)
+    // A route without marks of ours still has those of the job.
+    const isBare = ttl === null && priced.pool.rowsWithOwnMarks === 0
+    const placement = isBare ? NOWHERE : placeMarks(priced.pool, placementTerms)
     return { placement, terms: placementTerms }
   })
 }
@@ -304,7 +308,7 @@ function totalCost(
   cost: Omit<CostTerms, 'placement'>,
 ): PicoUsd {
   const total = (pools ?? []).reduce((sum, priced, i) => {
-    const placement = placed[i]?.placement ?? { groups: [], elsewhere: '' }
+    const placement = placed[i]?.placement ?? NOWHERE
     return (
       sum + poolCost(replaced ? { ...priced, pool: replaced[i]! } : priced, { ...cost, placement }, catalogue)
     )
@@ -366,7 +370,7 @@ function realtimeFinish(terms: RouteTerms, placed: Placed, expected: Scenario): 
   const slowest = (estimate: Estimate, scenario: Scenario, output: CostTerms['output']) => {
     const needs = new Map<string, { limit: TierLimits; requests: number; input: number; output: number }>()
     for (const [i, priced] of (terms.pools ?? []).entries()) {
-      const placement = placed[i]?.placement ?? { groups: [], elsewhere: '' }
+      const placement = placed[i]?.placement ?? NOWHERE
       const tier = terms.catalogue.rules.tiers[terms.settings.tier]
       const limit = priced.model.rateClass === 'fable' ? { ...tier, ...tier.fableClass } : tier
       const need = needs.get(priced.model.id) ?? { limit, requests: 0, input: 0, output: 0 }

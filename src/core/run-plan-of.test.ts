@@ -119,6 +119,12 @@ test('the article’s case goes primed for an hour, at the cost that the surviva
   assert.ok(route.costAtExtreme! < route.cost!.best && route.cost!.best < routeOf(plan, 'batch').cost!.best)
   assert.ok(route.savings! < 1 - Number(route.costAtExtreme) / Number(routeOf(plan, 'realtime').cost!.best))
   assert.equal(route.hitRate?.certainty, 'assumed')
+  const reading = route.expectedParts.filter((part) => /reads/.test(part.what))
+  const readShare = reading.reduce((sum, part) => sum + part.share, 0)
+  assert.ok(
+    Math.abs(route.hitRate.expected - (readShare * 999) / 1_000) < 1e-9,
+    'the first row can only write',
+  )
   assert.deepEqual(
     plan.groups.map((group) => [group.rows, group.prime, group.marks.map((mark) => mark.ttl)]),
     [[1_000, true, ['1h']]],
