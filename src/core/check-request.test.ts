@@ -749,15 +749,6 @@ const CASES: Case[] = [
     { promptTokens: 200_000 },
   ],
   ['a longer prompt', {}, ['prompt_too_long at messages'], 'claude-haiku-4-5', { promptTokens: 200_001 }],
-  [
-    '40 MB in realtime',
-    {},
-    ['request_too_large at messages'],
-    undefined,
-    { ...REALTIME, sizeBytes: 40_000_000 },
-  ],
-  ['40 MB in a batch', {}, [], undefined, { sizeBytes: 40_000_000 }],
-  ['300 MB in a batch', {}, ['request_too_large at messages'], undefined, { sizeBytes: 300_000_000 }],
 ]
 
 for (const [what, request, expected, model, part] of CASES) {

@@ -12,8 +12,8 @@ import type { RequestConditions } from './request-conditions.ts'
  * reported at once, each with the JSON path and the mend. Errors are what the API is known to refuse (claude-api.md 1.1,
  * 2.8, 3.1, 4.2, 5.2, 7, and recorded refusals); warnings are what it takes without a word and most likely not meant.
  *
- * Nothing that we merely do not know is refused: a parameter of tomorrow passes with a warning. Whether the model itself
- * is known and alive is `checkModel`, once for a job.
+ * Nothing that we merely do not know is refused: a parameter of tomorrow passes with a warning. Whether the model is
+ * known and not retired is looked at once for a job, where its name is resolved, and not here for each row.
  */
 export function checkRequest(request: MessageRequest, conditions: RequestConditions): Problem[] {
   const problems = new ProblemList()
@@ -38,7 +38,7 @@ function checkSettings({ settings, rules }: RequestConditions, problems: Problem
 }
 
 function checkSize(request: MessageRequest, conditions: RequestConditions, problems: ProblemList): void {
-  const { model, route, rules, promptTokens, sizeBytes } = conditions
+  const { model, promptTokens } = conditions
   const maxTokens = request['max_tokens']
   if (promptTokens !== undefined && promptTokens > model.contextTokens) {
     problems.error(
@@ -57,15 +57,6 @@ function checkSize(request: MessageRequest, conditions: RequestConditions, probl
       'context_may_overflow',
       `prompt (about ${promptTokens}) and max_tokens (${maxTokens}) together exceed the context of ${model.id}`,
       'the answer may end early with model_context_window_exceeded',
-    )
-  }
-  const bytesMax = route === 'batch' ? rules.batchBytesMax : rules.messageBytesMax
-  if (sizeBytes !== undefined && sizeBytes > bytesMax) {
-    problems.error(
-      'messages',
-      'request_too_large',
-      `the request is ${sizeBytes} bytes; ${route === 'batch' ? 'a batch' : 'a call'} holds ${bytesMax}`,
-      'use "url" or "file" sources for large media',
     )
   }
 }

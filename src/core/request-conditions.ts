@@ -4,7 +4,7 @@ import type { ApiSettings } from './request.ts'
 
 /** What decides, beside the body, whether the API takes a request. */
 export interface RequestConditions {
-  /** The model that the request names, looked up; `checkModel` says whether it answers at all. */
+  /** The model that the request names, looked up; whether it still answers is not asked here. */
   readonly model: Model
   readonly settings: ApiSettings
   readonly at: Instant
@@ -16,6 +16,4 @@ export interface RequestConditions {
   readonly promptTokens?: number
   /** Estimated tokens up to and including the block at a path (`PromptBlock.path`), for the minimum of a mark. */
   readonly prefixTokens?: ReadonlyMap<string, number>
-  /** Bytes of the body as sent, attachments in base64. */
-  readonly sizeBytes?: number
 }
