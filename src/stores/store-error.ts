@@ -20,7 +20,7 @@ const TROUBLES: readonly {
   },
   {
     sqlite: [3, 8, 14, 23],
-    system: ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'ENOENT', 'ELOOP', 'ENAMETOOLONG'],
+    system: ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR', 'EEXIST', 'ENOENT', 'ELOOP', 'ENAMETOOLONG'],
     code: 'store_unavailable',
     what: 'it cannot be opened for writing',
     hint: 'Check that its folder exists and that you may write there, or set TITHE_HOME to another folder.',

@@ -8,12 +8,12 @@ export type Parameter = string | number | bigint | null
 /** How long a transaction waits for another process. Writers of one home are few and their transactions short. */
 const BUSY_TIMEOUT_MS = 10_000
 
-// WAL: readers never wait for the writer. FULL: a commit that was answered survives the loss of power. A checkpoint every
-// 16 MB rather than 4 rewrites the pages of a long ingest less often.
+// WAL: readers never wait for the writer. FULL: a commit that was answered survives the loss of power. A checkpoint
+// every 64 MB rather than 4: scrambled results change the same pages again and again, and each checkpoint writes them.
 const SETTINGS = `
 PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
-PRAGMA wal_autocheckpoint = 4000;
+PRAGMA wal_autocheckpoint = 16000;
 PRAGMA cache_size = -32000;
 PRAGMA temp_store = MEMORY;
 `

@@ -1,7 +1,7 @@
 import { instant } from '../../core/instant.ts'
 import type { LedgerEntry } from '../../core/ledger.ts'
 import { type PicoUsd, picoUsd } from '../../core/money.ts'
-import type { AttemptRecord, BodyRef, PendingRow, RowRecord } from '../store.ts'
+import type { AttemptRecord, PendingRow, RowRecord } from '../store.ts'
 
 // Rows as `statements.ts` reads them, and the records that they stand for. Names agree; what differs is here: places in
 // body files are three columns, no group is '', booleans are 0 and 1, and entries are read with every integer as a bigint.
@@ -23,23 +23,46 @@ export type RowColumns = Columns<
   }
 >
 
+/** Field by field here and below: copying what is left of an object takes twice as long, and pages are long. */
 export function rowRecord(columns: RowColumns): RowRecord {
-  const { requestFile, requestOffset, requestLength, columnsFile, columnsOffset, columnsLength, ...rest } =
-    columns
-  const { prefixGroup, submission, ...same } = rest
   return {
-    ...same,
-    request: { file: requestFile, offset: requestOffset, length: requestLength },
-    columns: { file: columnsFile, offset: columnsOffset, length: columnsLength },
-    group: prefixGroup === '' ? null : prefixGroup,
-    decidedBy: same.state === 'done' ? submission : null,
+    ordinal: columns.ordinal,
+    userId: columns.userId,
+    line: columns.line,
+    model: columns.model,
+    variant: columns.variant,
+    request: { file: columns.requestFile, offset: columns.requestOffset, length: columns.requestLength },
+    paramsBytes: columns.paramsBytes,
+    columns: { file: columns.columnsFile, offset: columns.columnsOffset, length: columns.columnsLength },
+    expectedJson: columns.expectedJson,
+    prefixesJson: columns.prefixesJson,
+    promptTokens: columns.promptTokens,
+    promptTokensHigh: columns.promptTokensHigh,
+    maxTokens: columns.maxTokens,
+    invalidProblem: columns.invalidProblem,
+    state: columns.state,
+    group: columns.prefixGroup === '' ? null : columns.prefixGroup,
+    attempts: columns.attempts,
+    notBefore: columns.notBefore,
+    outcome: columns.outcome,
+    decidedBy: columns.state === 'done' ? columns.submission : null,
   }
 }
 
 export type PendingColumns = Columns<PendingRow, 'group', { prefixGroup: string }>
 
-export function pendingRow({ prefixGroup, ...same }: PendingColumns): PendingRow {
-  return { ...same, group: prefixGroup === '' ? null : prefixGroup }
+export function pendingRow(columns: PendingColumns): PendingRow {
+  return {
+    ordinal: columns.ordinal,
+    variant: columns.variant,
+    model: columns.model,
+    group: columns.prefixGroup === '' ? null : columns.prefixGroup,
+    paramsBytes: columns.paramsBytes,
+    promptTokensHigh: columns.promptTokensHigh,
+    maxTokens: columns.maxTokens,
+    userId: columns.userId,
+    attempts: columns.attempts,
+  }
 }
 
 export type AttemptColumns = Columns<
@@ -54,10 +77,23 @@ export type AttemptColumns = Columns<
 >
 
 export function attemptRecord(run: string, columns: AttemptColumns): AttemptRecord {
-  const { resultFile, resultOffset, resultLength, schemaValid, ...same } = columns
-  const result: BodyRef | null =
-    resultFile === null ? null : { file: resultFile, offset: resultOffset, length: resultLength }
-  return { ...same, run, result, schemaValid: schemaValid === null ? null : schemaValid === 1 }
+  const { resultFile, resultOffset, resultLength, schemaValid } = columns
+  return {
+    run,
+    submission: columns.submission,
+    ordinal: columns.ordinal,
+    customId: columns.customId,
+    at: columns.at,
+    outcome: columns.outcome,
+    stopReason: columns.stopReason,
+    errorType: columns.errorType,
+    errorMessage: columns.errorMessage,
+    result: resultFile === null ? null : { file: resultFile, offset: resultOffset, length: resultLength },
+    resultDigest: columns.resultDigest,
+    schemaValid: schemaValid === null ? null : schemaValid === 1,
+    schemaProblem: columns.schemaProblem,
+    score: columns.score,
+  }
 }
 
 export interface EntryColumns {

@@ -500,17 +500,12 @@ class SqliteRuns implements RunStore {
   }
 
   async counts(run: string): Promise<RowCounts> {
-    const zero = { pending: 0, submitted: 0, succeeded: 0, errored: 0, canceled: 0, expired: 0, invalid: 0 }
-    const noFlaws = { refused: 0, truncated: 0, schemaInvalid: 0 }
-    return this.#read(run, { ...zero, ...noFlaws }, (number) => {
-      const counts = { ...zero }
-      type Group =
-        | { state: 'pending' | 'submitted'; outcome: null }
-        | { state: 'done'; outcome: keyof typeof zero }
-      for (const group of this.#db.all<Group & { rows: number }>(sql.COUNT_ROWS, number)) {
-        counts[group.state === 'done' ? group.outcome : group.state] += group.rows
-      }
-      return { ...counts, ...this.#db.get<typeof noFlaws>(sql.COUNT_FLAWS, number)! }
+    // An unknown run has no number and so no rows: every count is 0.
+    return this.#db.read(() => {
+      const number = this.#db.get<{ number: number }>(sql.NUMBER_OF_RUN, run)?.number ?? 0
+      const rows = this.#db.get<Omit<RowCounts, Flaw>>(sql.COUNT_ROWS, number)!
+      const flaws = this.#db.get<Pick<RowCounts, Flaw>>(sql.COUNT_FLAWS, number)!
+      return { ...rows, ...flaws }
     })
   }
 
@@ -607,6 +602,8 @@ class SqliteRuns implements RunStore {
     return lane
   }
 }
+
+type Flaw = 'refused' | 'truncated' | 'schemaInvalid'
 
 /** An answer without the header says nothing; two different ids say that the key belongs elsewhere. */
 function differ(known: string | null, given: string | null): boolean {

@@ -137,8 +137,17 @@ export const NEXT_ROW_AT = `
 SELECT min(not_before) AS at FROM row_states
 WHERE run = ? AND state = 'pending' AND not_before IS NOT NULL AND not_before > ?`
 
+/** One pass over narrow rows; a GROUP BY takes twice as long. */
 export const COUNT_ROWS = `
-SELECT state, outcome, count(*) AS rows FROM row_states WHERE run = ? GROUP BY state, outcome`
+SELECT
+  count(*) FILTER (WHERE state = 'pending') AS pending,
+  count(*) FILTER (WHERE state = 'submitted') AS submitted,
+  count(*) FILTER (WHERE outcome = 'succeeded') AS succeeded,
+  count(*) FILTER (WHERE outcome = 'errored') AS errored,
+  count(*) FILTER (WHERE outcome = 'canceled') AS canceled,
+  count(*) FILTER (WHERE outcome = 'expired') AS expired,
+  count(*) FILTER (WHERE outcome = 'invalid') AS invalid
+FROM row_states WHERE run = ?`
 
 /** Among deciding attempts that succeeded; from the partial index of the flawed ones. */
 export const COUNT_FLAWS = `

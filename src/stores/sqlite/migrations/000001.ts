@@ -143,7 +143,7 @@ CREATE TABLE attempts (
   FOREIGN KEY (run, submission, ordinal) REFERENCES submission_rows (run, submission, ordinal)
 ) STRICT;
 
-CREATE INDEX attempts_of_row ON attempts (run, ordinal);
+CREATE INDEX attempts_of_row ON attempts (run, ordinal, submission);
 
 -- Few in most runs, so that counting them reads few rows.
 CREATE INDEX flawed_attempts ON attempts (run) WHERE outcome = 'succeeded'
@@ -207,8 +207,10 @@ SELECT
   s.submission,
   b.upstream_batch_id,
   a.custom_id,
-  (SELECT total(e.cost_pico_usd) FROM attempts AS every JOIN entries AS e ON e.attempt = every.number
-   WHERE every.run = s.run AND every.ordinal = s.ordinal) / 1e12 AS cost_usd
+  -- 0 when nothing was billed, NULL when something was that has no price.
+  (SELECT CASE WHEN count(*) = count(e.cost_pico_usd) THEN total(e.cost_pico_usd) / 1e12 END
+   FROM attempts AS every JOIN entries AS e ON e.attempt = every.number
+   WHERE every.run = s.run AND every.ordinal = s.ordinal) AS cost_usd
 FROM row_states AS s
 JOIN runs ON runs.number = s.run
 JOIN input_rows AS r ON r.run = s.run AND r.ordinal = s.ordinal
