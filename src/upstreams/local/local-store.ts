@@ -123,6 +123,7 @@ export class LocalStore implements ServedBatchStore<LocalEffects | null> {
   }
 
   async acceptBatch(batch: ServedBatch): Promise<void> {
+    this.#flush()
     this.#transaction(() => {
       this.#run(
         `UPDATE batches SET id = ?, workspace = ?, api_version = ?, betas = ?, state = ?, row_count = ?, created_at = ?,

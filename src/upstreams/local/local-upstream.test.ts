@@ -133,6 +133,21 @@ test('a realtime answer takes time and is billed once', () =>
     assert.deepEqual([line!.batchId, line!.customId, line!.tier], [null, answer.message['id'], 'standard'])
   }))
 
+test('a call that waits when the service closes gets no answer and no bill', () =>
+  inFolder(async (path) => {
+    const opened = await openForTest({ file: path('service') })
+    const waiting = opened.local.createMessage(
+      Buffer.from(JSON.stringify(askOf('Hello'))),
+      contextOf('standard'),
+    )
+    const rejected = assert.rejects(waiting, { code: 'upstream_unreachable', retry: 'safe' })
+    await opened.local.close()
+    await rejected
+    await withLocal({ file: path('service') }, async (reopened) => {
+      assert.equal((await reopened.local.invoiceTotal()).lines, 0)
+    })
+  }))
+
 test('a result is a whole message with a whole usage', () =>
   withLocal({}, async (opened) => {
     const { results } = await runBatch(opened, [rowOf('a', askOf('Hello'))])

@@ -159,6 +159,7 @@ export async function openLocalUpstream(options: LocalOptions): Promise<LocalUps
     invoiceTotal: () => totalOf(store.invoice()),
     now: () => clock.now(),
     async close() {
+      messages.close()
       await batches.close()
       store.close()
     },
@@ -195,6 +196,7 @@ class LocalMessages implements Messages, RowExecutor<LocalEffects> {
   readonly #store: LocalStore
   readonly #cache: Cache
   readonly #prices: InvoicePrices
+  readonly #closing = new AbortController()
 
   constructor(options: LocalOptions, settings: LocalSettings, clock: Clock, store: LocalStore) {
     this.#options = options
@@ -207,9 +209,15 @@ class LocalMessages implements Messages, RowExecutor<LocalEffects> {
 
   async createMessage(body: Uint8Array, context: CallContext): Promise<MessageAnswer> {
     const { answer, endsAt, effects } = this.#execute(body, context, null)
-    await this.#clock.sleepUntil(endsAt)
+    await this.#clock.sleepUntil(endsAt, this.#closing.signal)
     this.#store.recordCall(effects, this.#clock.now())
     return answer
+  }
+
+  /** Calls that wait for their answer get none, and are not billed. */
+  close(): void {
+    const message = 'The local service was closed before it answered.'
+    this.#closing.abort(new TitheError('upstream_unreachable', message, { retry: 'safe', exitCode: 3 }))
   }
 
   async executeRow(
