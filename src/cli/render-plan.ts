@@ -192,7 +192,7 @@ function chosenLines(plan: RunPlan, chosen: RoutePlan): string[] {
   const lines = [`${routeText(plan.chosen)}: ${plan.chosenBecause}`]
   if (chosen.cost !== null && chosen.cost.low !== chosen.cost.high) {
     lines.push(
-      `${formatUsd(chosen.cost.low)} to ${formatUsd(chosen.cost.high)} over the band of the token estimates`,
+      `${formatUsd(chosen.cost.low)} to ${formatUsd(chosen.cost.high)} over the bands of tokens, output and hits together`,
     )
   }
   if (chosen.hitRate !== null)

@@ -5,7 +5,7 @@ import { savingsOf } from './cost.ts'
 import type { Instant } from './instant.ts'
 import { formatDuration, MINUTE_MS } from './instant.ts'
 import type { JobSettings } from './job.ts'
-import { ESTIMATES, type Estimate, type JobProfile, type PoolProfile } from './job-profile.ts'
+import type { Estimate, JobProfile, PoolProfile } from './job-profile.ts'
 import { type Catalogue, minimumCacheableTokens, type TierLimits } from './models.ts'
 import { formatUsd, type PicoUsd, picoUsd } from './money.ts'
 import type { OutputEstimate } from './output-estimate.ts'
@@ -19,7 +19,14 @@ import {
 } from './pool-cost.ts'
 import type { Priors } from './priors.ts'
 import type { Ttl } from './request.ts'
-import type { Band, CostPart, HitRate, HitRateCost, RouteName, RoutePlan, WavePlan } from './run-plan.ts'
+import {
+  expectCold,
+  expectPrimed,
+  expectRealtime,
+  type RouteExpectation,
+  UNMARKED,
+} from './route-expectation.ts'
+import type { CostPart, HitRateCost, RouteName, RoutePlan, WavePlan } from './run-plan.ts'
 import { primerPatienceMs } from './waves.ts'
 
 // Every route that a job could take, priced and timed. A route's expected cost is a mixture of certain ones (every row
@@ -131,11 +138,10 @@ function priceRoute(shape: RouteShape, terms: RouteTerms): PricedRoute {
       ? priors.realtimeHitRate.value.best
       : 1
   const placed = place(terms, shape.ttl, readShare)
-  const groups = placed.reduce((sum, { placement }) => sum + placement.groups.length, 0)
-  const waves = wavesFor(primed ? groups : 0)
+  const waves = wavesFor(primed ? groupsIn(placed) : 0)
   const expected = expectationOf(shape, terms, placed, survivalIn(waves))
 
-  const costs = terms.pools && expectedCosts(terms, placed, shape, expected.parts)
+  const costs = terms.pools && expectedCosts(terms, placed, shape, expected)
   const baseline = baselineCost(terms)
   const finish =
     shape.tier === 'batch'
@@ -160,16 +166,16 @@ function priceRoute(shape: RouteShape, terms: RouteTerms): PricedRoute {
   const searches = profile.webSearchesMax
   const plan: RoutePlan = {
     route: shape.route,
-    cost: costs && { low: costs.low, best: costs.best, high: costs.high },
+    cost: costs?.cost ?? null,
     costAtExtreme: extreme === null ? null : at(extreme === 'no row reads' ? 'all_write' : 'primed'),
     extreme,
     worstCase:
       worst === null || searches === null
         ? null
         : picoUsd(worst + BigInt(searches) * catalogue.webSearchPicoUsd),
-    hitRate: shape.marks === 'none' || groups === 0 ? null : expected.hitRate,
+    hitRate: expected.hitRate,
     expectedParts: costs?.parts ?? [],
-    savings: costs && baseline !== null ? savingsOf(costs.best, baseline) : null,
+    savings: costs && baseline !== null ? savingsOf(costs.cost.best, baseline) : null,
     finishMs: finish.finishMs,
     bottleneck: finish.bottleneck,
     zeroDataRetention: shape.tier === 'standard',
@@ -196,6 +202,10 @@ function place(terms: RouteTerms, ttl: Ttl | null, readShare: number): Placed {
   })
 }
 
+function groupsIn(placed: Placed): number {
+  return placed.reduce((sum, { placement }) => sum + placement.groups.length, 0)
+}
+
 function markedRows(placed: Placed): number {
   return placed.reduce(
     (sum, { placement }) => sum + placement.groups.reduce((rows, group) => rows + group.rows, 0),
@@ -203,102 +213,37 @@ function markedRows(placed: Placed): number {
   )
 }
 
-interface ExpectedPart {
-  readonly what: string
-  readonly share: number
-  readonly scenario: Scenario
-}
-
-/** The ways a route may go, with their shares, and the hit rate that they come to. */
+/** What is expected of a route, its hit rates assumed until a run has measured them. */
 function expectationOf(
   shape: RouteShape,
-  { profile, catalogue, priors }: RouteTerms,
+  terms: RouteTerms,
   placed: Placed,
   survival: Survival,
-): { parts: ExpectedPart[]; hitRate: HitRate } {
+): RouteExpectation {
+  const { profile, priors, catalogue } = terms
   const marked = markedRows(placed)
-  const groups = placed.reduce((sum, { placement }) => sum + placement.groups.length, 0)
-  if (shape.marks === 'none' || marked === 0) {
-    const none = { expected: 0, low: 0, high: 0, certainty: 'assumed', why: 'nothing is marked' } as const
-    return { parts: [{ what: 'unmarked', share: 1, scenario: 'unmarked' }], hitRate: none }
-  }
-  // The first row of each prefix can only write; rows outside every group never read.
-  const readable = (marked - groups) / profile.rows
-  const hitRateOf = (share: Band<number>, why: string): HitRate => ({
-    expected: share.best * readable,
-    low: share.low * readable,
-    high: share.high * readable,
-    certainty: 'assumed',
-    why,
-  })
-  const cold = priors.coldBatchHitRate.value
-  const coldRead = Math.min(cold.best, (marked - groups) / marked)
-
-  if (shape.tier === 'standard') {
-    const prior = priors.realtimeHitRate
-    return {
-      parts: [
-        { what: 'reads', share: prior.value.best, scenario: 'primed' },
-        { what: 'misses and writes', share: 1 - prior.value.best, scenario: 'all_write' },
-      ],
-      hitRate: hitRateOf(prior.value, `as in recorded exchanges (${prior.source})`),
-    }
-  }
-  if (shape.marks === 'cold') {
-    const why = `rows of a batch run at once, and one that starts before another has begun to answer writes again; ${bandText(cold)} of them read (prior of ${priors.coldBatchHitRate.from})`
-    const share = marked / profile.rows
-    return {
-      parts: [
-        { what: 'reads', share: coldRead, scenario: 'all_read' },
-        { what: 'writes', share: 1 - coldRead, scenario: 'all_write' },
-      ],
-      hitRate: {
-        expected: coldRead * share,
-        low: cold.low * share,
-        high: Math.min(cold.high, (marked - groups) / marked) * share,
-        certainty: 'assumed',
-        why,
-      },
-    }
-  }
-  const { reads, diesAfterRelease, goesUnmarked } = survival
-  const read = reads + diesAfterRelease * coldRead
-  return {
-    parts: [
-      { what: 'the entry lives: reads', share: reads, scenario: 'primed' },
-      {
-        what: 'the entry died after release: reads as in a cold batch',
-        share: diesAfterRelease * coldRead,
-        scenario: 'all_read',
-      },
-      {
-        what: 'the entry died after release: writes again',
-        share: diesAfterRelease * (1 - coldRead),
-        scenario: 'all_write',
-      },
-      {
-        what: 'the entry was dead at release: goes unmarked',
-        share: goesUnmarked,
-        scenario: 'primed_unmarked',
-      },
-    ],
-    hitRate: hitRateOf(
-      { low: 0, best: read, high: 1 },
-      `an entry of ${shape.ttl} lives for ${percent(reads)} of the rows and is dead at release for ${percent(goesUnmarked)}, by ${catalogue.rules.batchLatencyMs.length} recorded batch latencies`,
-    ),
-  }
+  if (shape.ttl === null || marked === 0) return UNMARKED
+  const basis = { rows: profile.rows, marked, groups: groupsIn(placed), priors }
+  if (shape.tier === 'standard') return expectRealtime(basis)
+  if (shape.marks === 'cold') return expectCold(basis)
+  const latencies = catalogue.rules.batchLatencyMs.length
+  return expectPrimed(basis, { survival, ttl: shape.ttl, latencies })
 }
 
-function expectedCosts(terms: RouteTerms, placed: Placed, shape: RouteShape, parts: readonly ExpectedPart[]) {
-  const costOfPart = (estimate: Estimate, scenario: Scenario) =>
-    totalCost(terms, null, placed, { estimate, scenario, tier: shape.tier, output: terms.output })
-  const at = (estimate: Estimate): CostPart[] =>
-    parts.map(({ what, share, scenario }) => ({ what, share, cost: costOfPart(estimate, scenario) }))
-  const byEstimate = Object.fromEntries(ESTIMATES.map((estimate) => [estimate, mix(at(estimate))])) as Record<
-    Estimate,
-    PicoUsd
-  >
-  return { ...byEstimate, parts: at('best') }
+/** The cost at each end of the band, and the parts of the best. */
+function expectedCosts(terms: RouteTerms, placed: Placed, shape: RouteShape, { ways }: RouteExpectation) {
+  const partsAt = (estimate: Estimate): CostPart[] =>
+    ways[estimate].map(({ what, share, scenario }) => ({
+      what,
+      share,
+      cost: totalCost(terms, null, placed, { estimate, scenario, tier: shape.tier, output: terms.output }),
+    }))
+  const parts = partsAt('best')
+  const best = mix(parts)
+  const low = mix(partsAt('low'))
+  const high = mix(partsAt('high'))
+  // The mixture holds a little of ways that lie outside the ends, such as an entry that dies after release.
+  return { parts, cost: { low: low < best ? low : best, best, high: high > best ? high : best } }
 }
 
 function totalCost(
@@ -438,14 +383,6 @@ function refusalOf(shape: RouteShape, terms: RouteTerms, placed: Placed, p95Ms: 
     return `95 % finish in ${formatDuration(p95Ms)}, later than within: ${formatDuration(settings.withinMs)}`
   }
   return null
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`
-}
-
-function bandText({ low, high }: Band<number>): string {
-  return `${Math.round(low * 100)} to ${Math.round(high * 100)} %`
 }
 
 /** The cheapest route that is not refused, and why; on equal cost the simpler. */

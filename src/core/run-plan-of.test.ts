@@ -131,6 +131,18 @@ test('the article’s case goes primed for an hour, at the cost that the surviva
   )
 })
 
+test('the band of a cost holds what hits may do to it: from every row reading to an entry that is never alive', () => {
+  const plan = stated(ARTICLE)
+  for (const { cost } of plan.routes) assert.ok(cost!.low <= cost!.best && cost!.best <= cost!.high)
+  const band = (route: RouteName) => {
+    const { low, high } = routeOf(plan, route).cost!
+    return `${dollars(low)} to ${dollars(high)}`
+  }
+  assert.equal(band('batch'), '$30.00 to $30.00')
+  assert.equal(band('batch_primed_1h'), '$16.53 to $30.02')
+  assert.equal(band('batch_cold_5m'), '$16.85 to $33.75')
+})
+
 // Recomputed from claude-api.md 3.15 with the prices of section 4, in dollars, sharing no code with the planner.
 const PRICES: Record<string, { in: number; out: number; read: number; min: number; above100k?: number }> = {
   'claude-sonnet-4-6': { in: 3, out: 15, read: 0.3, min: 1_024 },

@@ -76,14 +76,14 @@ export interface WavePlan {
 /** One line of the table of routes. Costs are null when a model of the job has no price: *unpriced*, never zero. */
 export interface RoutePlan {
   readonly route: RouteName
-  /** At `hitRate`, over the band of the token and output estimates. */
+  /** `best` at the expected hit rate; the ends over the bands of tokens, output and hit rate together. */
   readonly cost: Band<PicoUsd> | null
   /** If every row reads (primed, realtime + cache) or none does (cold): the figure of claude-api.md 3.14. */
   readonly costAtExtreme: PicoUsd | null
   readonly extreme: 'every row reads' | 'no row reads' | null
   /** Everything goes wrong: upper-bound input written by every row, `max_tokens` output. */
   readonly worstCase: PicoUsd | null
-  /** Share of the marked rows expected to read, 0 to 1, and its band; null where nothing is marked. */
+  /** Share of the rows expected to read, 0 to 1, and its band; null where nothing is marked. */
   readonly hitRate: HitRate | null
   /** What `cost.best` is made of: each way it may go, with its share of the rows and the cost if all rows went so. */
   readonly expectedParts: readonly CostPart[]

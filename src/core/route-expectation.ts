@@ -1,0 +1,122 @@
+import type { Survival } from './batch-latency.ts'
+import type { Estimate } from './job-profile.ts'
+import type { Scenario } from './pool-cost.ts'
+import type { Priors } from './priors.ts'
+import type { Ttl } from './request.ts'
+import type { Band, HitRate } from './run-plan.ts'
+
+// How a route may go before anything was measured: a mixture of certain ways, each with its share of the rows. The ends
+// of the band take the best and the worst that is thought possible, so a cost says how sure it is of its hits too.
+
+/** One way that rows may go. */
+export interface Way {
+  readonly what: string
+  readonly share: number
+  readonly scenario: Scenario
+}
+
+export interface RouteExpectation {
+  /** For each end of the band; the shares of each add up to 1. */
+  readonly ways: Readonly<Record<Estimate, readonly Way[]>>
+  /** Null where nothing is marked. */
+  readonly hitRate: HitRate | null
+}
+
+/** What the expectation of a marked route rests on. */
+export interface MarkedRows {
+  readonly rows: number
+  /** Rows in groups, and groups. */
+  readonly marked: number
+  readonly groups: number
+  readonly priors: Priors
+}
+
+export const UNMARKED: RouteExpectation = { ways: always([certain('unmarked', 'unmarked')]), hitRate: null }
+
+/** Realtime calls: after the first of each prefix nearly all read. */
+export function expectRealtime({ rows, marked, groups, priors }: MarkedRows): RouteExpectation {
+  const { value, source } = priors.realtimeHitRate
+  const ways = (read: number): Way[] => [
+    { what: 'reads', share: read, scenario: 'primed' },
+    { what: 'misses and writes', share: 1 - read, scenario: 'all_write' },
+  ]
+  return {
+    ways: { low: ways(value.high), best: ways(value.best), high: ways(value.low) },
+    hitRate: hitRateOf(value, (marked - groups) / rows, `as in recorded exchanges (${source})`),
+  }
+}
+
+/** A batch whose rows all start with nothing cached. */
+export function expectCold({ rows, marked, groups, priors }: MarkedRows): RouteExpectation {
+  const read = coldReads({ marked, groups, priors })
+  const ways = (share: number): Way[] => [
+    { what: 'reads', share, scenario: 'all_read' },
+    { what: 'writes', share: 1 - share, scenario: 'all_write' },
+  ]
+  const { from } = priors.coldBatchHitRate
+  const why = `rows of a batch run at once, and one that starts before another has begun to answer writes again: ${Math.round(read.low * 100)} to ${Math.round(read.high * 100)} % of them read (prior of ${from})`
+  return {
+    ways: { low: ways(read.high), best: ways(read.best), high: ways(read.low) },
+    hitRate: hitRateOf(read, marked / rows, why),
+  }
+}
+
+/** A batch that is released behind its primer: at best all read, at worst every entry is dead at release. */
+export function expectPrimed(
+  { rows, marked, groups, priors }: MarkedRows,
+  { survival, ttl, latencies }: { survival: Survival; ttl: Ttl; latencies: number },
+): RouteExpectation {
+  const { reads, diesAfterRelease, goesUnmarked } = survival
+  const cold = coldReads({ marked, groups, priors }).best
+  const died = 'the entry died after release'
+  return {
+    ways: {
+      low: [certain('the entry lives: reads', 'primed')],
+      best: [
+        { what: 'the entry lives: reads', share: reads, scenario: 'primed' },
+        { what: `${died}: reads as in a cold batch`, share: diesAfterRelease * cold, scenario: 'all_read' },
+        { what: `${died}: writes again`, share: diesAfterRelease * (1 - cold), scenario: 'all_write' },
+        {
+          what: 'the entry was dead at release: goes unmarked',
+          share: goesUnmarked,
+          scenario: 'primed_unmarked',
+        },
+      ],
+      high: [certain('the entry was dead at release: goes unmarked', 'primed_unmarked')],
+    },
+    hitRate: hitRateOf(
+      { low: 0, best: reads + diesAfterRelease * cold, high: 1 },
+      (marked - groups) / rows,
+      `an entry of ${ttl} lives for ${percent(reads)} of the rows and is dead at release for ${percent(goesUnmarked)}, by ${latencies} recorded batch latencies`,
+    ),
+  }
+}
+
+/** Shares of the marked rows; the first of each prefix can only write. */
+function coldReads({ marked, groups, priors }: Omit<MarkedRows, 'rows'>): Band<number> {
+  const { low, best, high } = priors.coldBatchHitRate.value
+  const most = (marked - groups) / marked
+  return { low: Math.min(low, most), best: Math.min(best, most), high: Math.min(high, most) }
+}
+
+function hitRateOf(read: Band<number>, shareOfRows: number, why: string): HitRate {
+  return {
+    expected: read.best * shareOfRows,
+    low: read.low * shareOfRows,
+    high: read.high * shareOfRows,
+    certainty: 'assumed',
+    why,
+  }
+}
+
+function certain(what: string, scenario: Scenario): Way {
+  return { what, share: 1, scenario }
+}
+
+function always(ways: readonly Way[]): RouteExpectation['ways'] {
+  return { low: ways, best: ways, high: ways }
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`
+}
