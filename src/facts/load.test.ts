@@ -140,8 +140,8 @@ test('retired models have the dates and historic prices of claude-api.md 4, and 
     const found = model(name)
     assert.equal(found.status, 'retired', name)
     assert.deepEqual(found.retires, { date, notBefore: false }, name)
-    const rates = priceAt(found, TODAY)?.bands[0]!.rates
-    assert.deepEqual(rates ? dollars(rates).slice(0, 2) : null, price, name)
+    const inForce = priceAt(found, TODAY)
+    assert.deepEqual(inForce && dollars(inForce.bands[0]!.rates).slice(0, 2), price, name)
   }
   assert.deepEqual(model('claude-sonnet-4-5').retires, { date: '2026-11-30', notBefore: false })
   assert.deepEqual(model('claude-opus-4-5').retires, { date: '2026-11-24', notBefore: true })
