@@ -109,7 +109,10 @@ test('a prefix below the minimum is not marked, and the missing tokens are named
   const pool = poolOf(repeat(100, () => [{ name: 'a', tokens: 1_000 }]))
   const { groups, elsewhere } = placeMarks(pool, terms())
   assert.deepEqual(groups, [])
-  assert.match(elsewhere, /1,000 tokens shared by 100 rows: 24 tokens below the minimum of 1,024/)
+  assert.match(
+    elsewhere,
+    /1,000 tokens to the end of system\[0\] are shared by 100 rows, 24 short of the minimum of 1,024/,
+  )
   assert.deepEqual(shape(placeMarks(pool, terms({ minimumTokens: 1_000 }))), ['system[0]: 100'])
   assert.deepEqual(
     shape(placeMarks(pool, terms({ tokenRatio: 1.3 }))),

@@ -158,10 +158,10 @@ function whyUnmarked(pool: PoolProfile, terms: PlacementTerms, slots: number): s
   if (slots < 1)
     return `the rows carry ${pool.ownMarksMax} marks of their own, which is all that the API takes`
   const tokens = Math.round(widest.tokens * terms.tokenRatio)
-  const shares = `${widest.path} ends ${count(tokens)} tokens shared by ${count(widest.rows)} rows`
+  const shares = sharing(widest, tokens)
   const missing = terms.minimumTokens - tokens
   if (missing > 0) {
-    return `${shares}: ${count(missing)} tokens below the minimum of ${count(terms.minimumTokens)}, nothing would be cached`
+    return `${shares}, ${count(missing)} short of the minimum of ${count(terms.minimumTokens)}: nothing would be cached`
   }
   const uses = breakEvenUses(terms.rates, terms.ttl)
   return `${shares}; a ${terms.ttl} mark pays from use ${uses}, above ${percent(breakEvenHitRate(terms.rates, terms.ttl))} hits`
@@ -192,7 +192,7 @@ export function groupPlansOf(
         tokens: scaled(prefix),
       })),
       prime: how.prime,
-      because: `${group.prefix.path} ends ${count(scaled(group.prefix))} tokens shared by ${count(group.rows)} rows; ${pays}${owner}`,
+      because: `${sharing(group.prefix, scaled(group.prefix), group.rows)}; ${pays}${owner}`,
     }
   })
   const outside = pool.rows - groups.reduce((sum, group) => sum + group.rows, 0)
@@ -221,6 +221,10 @@ export function groupOf(plan: RunPlan, rowPrefixes: readonly string[]): GroupPla
     if (group) return group
   }
   return null
+}
+
+function sharing(prefix: SharedPrefix, tokens: number, rows: number = prefix.rows): string {
+  return `${count(tokens)} tokens to the end of ${prefix.path} are shared by ${count(rows)} rows`
 }
 
 function count(value: number): string {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { compareForecast, type Measured } from './forecast.ts'
+import { compareForecast, forecastJson, type Measured } from './forecast.ts'
 import { picoUsd } from './money.ts'
 import type { RunPlan } from './run-plan.ts'
 
@@ -36,4 +36,17 @@ test('what was not forecast has no error', () => {
   assert.equal(compareForecast(plan, { ...measured, costPicoUsd: null }).cost, null)
   const nothing = compareForecast(plan, { ...measured, rows: 0 })
   assert.deepEqual([nothing.cost, nothing.hitRate, nothing.expectedTotal], [null, null, null])
+})
+
+test('in JSON money stands in both spellings and what is unknown is null', () => {
+  const json = forecastJson(compareForecast(plan, { ...measured, rows: 1_000 }))
+  assert.deepEqual(json['cost'], {
+    forecast_pico_usd: '20000',
+    forecast_usd: 2e-8,
+    measured_pico_usd: '2500',
+    measured_usd: 2.5e-9,
+    error: -0.875,
+  })
+  assert.equal(json['expected_total_pico_usd'], '2500')
+  assert.equal(forecastJson(compareForecast(plan, { ...measured, rows: 0 }))['cost'], null)
 })

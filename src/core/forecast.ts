@@ -1,4 +1,5 @@
-import { type PicoUsd, picoUsd } from './money.ts'
+import type { JsonObject } from './json.ts'
+import { moneyFields, type PicoUsd, picoUsd } from './money.ts'
 import type { RunPlan } from './run-plan.ts'
 
 /** What a run has measured so far, over its answered rows. */
@@ -64,6 +65,23 @@ export function compareForecast(plan: RunPlan, measured: Measured): ForecastComp
             error: relativeError(Number(planned), Number(costPicoUsd)),
           },
     expectedTotal: costPicoUsd === null ? null : picoUsd((costPicoUsd * BigInt(plan.rows)) / BigInt(rows)),
+  }
+}
+
+/** For `--json`; errors are shares, 0.1 for ten percent too little forecast. */
+export function forecastJson(compared: ForecastComparison): JsonObject {
+  const { cost } = compared
+  return {
+    rows: compared.rows,
+    hit_rate: compared.hitRate && { ...compared.hitRate },
+    prompt_tokens_per_row: compared.promptTokensPerRow && { ...compared.promptTokensPerRow },
+    output_tokens_per_row: compared.outputTokensPerRow && { ...compared.outputTokensPerRow },
+    cost: cost && {
+      ...moneyFields('forecast', cost.forecast),
+      ...moneyFields('measured', cost.measured),
+      error: cost.error,
+    },
+    ...moneyFields('expected_total', compared.expectedTotal),
   }
 }
 

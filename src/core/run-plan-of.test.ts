@@ -277,7 +277,7 @@ test('where nothing is shared no route sets marks, and plain batch is chosen', (
   assert.match(routeOf(plan, 'batch_primed_1h').refused!, /no two rows begin alike/)
   assert.deepEqual(plan.hitRates, [])
   const short = stated({ rows: 1_000, shared: 1_023, own: 5, output: 100 })
-  assert.match(routeOf(short, 'batch_primed_1h').refused!, /1 tokens below the minimum of 1,024/)
+  assert.match(routeOf(short, 'batch_primed_1h').refused!, /1 short of the minimum of 1,024/)
 })
 
 test('a batch is never eligible for zero data retention, realtime is', () => {
@@ -358,7 +358,7 @@ test('a mark of the job below the minimum is a warning with the numbers', () => 
   const prefixes = [{ path: 'system[0]', hash: SHARED, tokens: 800, markable: true, mark: '5m' as const }]
   const plan = planned(many(10, { prefixes }))
   const found = plan.problems.find((one) => one.code === 'mark_below_minimum')
-  assert.match(found!.message, /system\[0\] ends about 800 tokens .* caches nothing below 1,024/)
+  assert.match(found!.message, /about 800 tokens to the end of system\[0\] .* caches nothing below 1,024/)
 })
 
 test('marks that each row writes for itself cost their premium on every route', () => {

@@ -309,7 +309,7 @@ function markProblems({ pool, model, tokenRatio: ratio }: PricedPool, at: Instan
   const lowShare = total('best') === 0 ? 1 : total('low') / total('best')
   for (const prefix of pool.prefixes.values()) {
     const tokens = Math.round(prefix.tokens * ratio.best)
-    const sizes = `${prefix.path} ends about ${count(tokens)} tokens shared by ${count(prefix.rows)} rows; ${model.id} caches nothing below ${count(minimum)}`
+    const sizes = `about ${count(tokens)} tokens to the end of ${prefix.path} are shared by ${count(prefix.rows)} rows; ${model.id} caches nothing below ${count(minimum)}`
     if (prefix.mark !== null && tokens < minimum) {
       found.push(
         problem('mark_below_minimum', `a mark of the job writes nothing: ${sizes}`, { severity: 'warning' }),
