@@ -50,8 +50,5 @@ function equalJson(a: Json | undefined, b: Json | undefined): boolean {
   }
   if (!isObject(a) || !isObject(b)) return false
   const keys = Object.keys(a)
-  return (
-    keys.length === Object.keys(b).length &&
-    keys.every((key) => Object.hasOwn(b, key) && equalJson(a[key], b[key]))
-  )
+  return keys.length === Object.keys(b).length && keys.every((key) => equalJson(a[key], b[key]))
 }

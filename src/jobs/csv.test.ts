@@ -125,3 +125,17 @@ test('a record larger than many chunks is read whole', async () => {
   assert.equal(records[0]!.columns['b'], large)
   assert.deepEqual([records[1]!.line, records[1]!.columns['b']], [60_003, 'x'])
 })
+
+test('rows are delivered while the file is being read, not after it', async () => {
+  const rows = 100_000
+  const content = Buffer.concat([Buffer.from(`a\n${'some text\n'.repeat(rows)}`), Buffer.from([0xff])])
+  const path = join(folder({ 'rows.csv': content }), 'rows.csv')
+  let delivered = 0
+  await assert.rejects(
+    async () => {
+      for await (const _ of (await openCsv(path, ',', 'rows.csv')).records(new Set())) delivered += 1
+    },
+    { code: 'not_utf8' },
+  )
+  assert.ok(delivered > rows / 2, `${delivered} rows before the fault at the end`)
+})

@@ -295,7 +295,6 @@ function customIdSpan(line: Uint8Array): readonly [start: number, end: number] {
     if (byte === 0x22) {
       const start = at
       for (at += 1; line[at] !== 0x22 && at < line.length; at++) if (line[at] === 0x5c) at += 1
-      if (depth !== 1) continue
       if (isValue) return [start, at + 1]
       isKey = Buffer.from(line.subarray(start, at + 1)).toString('latin1') === '"custom_id"'
     } else if (byte === 0x3a) {
