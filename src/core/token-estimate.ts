@@ -28,7 +28,7 @@ export interface TokenizerFacts {
   readonly perFurtherMessage: number
   /** `thinking: {type: "enabled"}`. */
   readonly thinkingEnabled: number
-  /** Share of earlier turns' thinking that is read again: older models drop it. */
+  /** Share of the thinking of finished turns that is read again: older models drop it (claude-api.md 3.6). */
   readonly thinkingKept: number
   /** Around each tool definition. */
   readonly perTool: number
@@ -338,6 +338,7 @@ export function estimateBlocks(
   if (thinkingType(request) === 'enabled') text += tokenizer.thinkingEnabled
   if (blocks.some((block) => block.hasCitations)) text += tokenizer.citations
 
+  const turn = turnStart(blocks)
   const media = { low: 0, best: 0, high: 0 }
   const prefixTokens: number[] = []
   const perBlock: number[] = []
@@ -349,7 +350,9 @@ export function estimateBlocks(
       text += messages === 0 ? tokenizer.wrapper - tokenizer.wrapperTail : tokenizer.perFurtherMessage
       messages += 1
     }
-    text += textTokens(measure, model.tokenizer, tokenizer)
+    // Within a loop of tool calls every model reads its thinking again.
+    const thinking = measure.thinking * (i > turn ? 1 : tokenizer.thinkingKept)
+    text += textTokens(measure, thinking, model.tokenizer, tokenizer)
     const blockMedia = mediaTokens(measure, model.parameters.imageTier, facts.media)
     for (const end of ['low', 'best', 'high'] as const) media[end] += blockMedia[end]
     unseenMedia += measure.unseenImages + measure.unseenDocuments
@@ -374,15 +377,25 @@ export function estimateBlocks(
   }
 }
 
+/** Position of the last block that a user wrote, rather than a tool: thinking after it belongs to the turn under way. */
+export function turnStart(blocks: readonly Pick<PromptBlock, 'role' | 'type'>[]): number {
+  return blocks.findLastIndex((block) => block.role === 'user' && block.type !== 'tool_result')
+}
+
 /** How many tokens of one tokenizer the same text has per token of another. */
 export function tokenizerRatio(from: Model['tokenizer'], to: Model['tokenizer'], facts: TokenFacts): number {
   return facts.tokenizers[to].perTextToken / facts.tokenizers[from].perTextToken
 }
 
 /** Everything of a block but images and pages. */
-function textTokens(measure: BlockMeasure, name: Model['tokenizer'], tokenizer: TokenizerFacts): number {
+function textTokens(
+  measure: BlockMeasure,
+  thinking: number,
+  name: Model['tokenizer'],
+  tokenizer: TokenizerFacts,
+): number {
   return (
-    tokenizer.perTextToken * (measure.text + tokenizer.thinkingKept * measure.thinking) +
+    tokenizer.perTextToken * (measure.text + thinking) +
     tokenizer.perTool * measure.tools +
     tokenizer.perToolBlock * measure.toolBlocks +
     tokenizer.perToolArgument * measure.toolArguments +

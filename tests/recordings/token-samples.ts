@@ -4,7 +4,13 @@ import { sha256Hex } from '../../src/core/digest.ts'
 import { isObject, type Json, type JsonObject } from '../../src/core/json.ts'
 import { type Catalogue, findModel, type Model } from '../../src/core/models.ts'
 import { type PromptBlock, promptBlocks } from '../../src/core/prompt.ts'
-import type { BlockMeasure, CountText, SizeOfImage, TokenMeasurer } from '../../src/core/token-estimate.ts'
+import {
+  type BlockMeasure,
+  type CountText,
+  type SizeOfImage,
+  type TokenMeasurer,
+  turnStart,
+} from '../../src/core/token-estimate.ts'
 import { parseUsage, promptTokens } from '../../src/core/usage.ts'
 import type { Recording } from './recording.ts'
 
@@ -58,7 +64,7 @@ export async function tokenSamples(
     const blocks = promptBlocks(request)
     const measures = blocks.map((block) => measurer.block(block))
     const sum = measures.reduce(addMeasures)
-    const reason = reasonToLeaveOut(recording, model, request, sum)
+    const reason = reasonToLeaveOut(recording, model, request, blocks, sum)
     if (reason !== null || model === null || usage === null) {
       leftOut[reason ?? 'no usage'] = (leftOut[reason ?? 'no usage'] ?? 0) + 1
       continue
@@ -129,6 +135,7 @@ function reasonToLeaveOut(
   recording: Recording,
   model: Model | null,
   request: JsonObject,
+  blocks: readonly PromptBlock[],
   sum: BlockMeasure,
 ): string | null {
   const { row, usage } = recording
@@ -141,8 +148,8 @@ function reasonToLeaveOut(
   }
   if (request['mcp_servers'] !== undefined || request['container'] !== undefined)
     return 'MCP server or container'
-  if (sum.thinking > 0 || hasType(request['messages'], /^(redacted_)?thinking$/)) {
-    return 'thinking of earlier turns: kept or dropped by rules of each model'
+  if (hasUnsureThinking(blocks)) {
+    return 'thinking of finished turns, kept or dropped by rules of each model; or thinking without its text'
   }
   if (sum.unseenImages > 0 || sum.unseenDocuments > 0)
     return 'image or document not in the recording (URL, file id)'
@@ -154,6 +161,15 @@ function reasonToLeaveOut(
   }
   if (isObject(request['output_config']) && request['output_config']['task_budget']) return 'task budget'
   return null
+}
+
+function hasUnsureThinking(blocks: readonly PromptBlock[]): boolean {
+  const turn = turnStart(blocks)
+  return blocks.some(
+    ({ type, bytes }, i) =>
+      type === 'redacted_thinking' ||
+      (type === 'thinking' && (i < turn || !(JSON.parse(bytes) as JsonObject)['thinking'])),
+  )
 }
 
 function hasServerTools(request: JsonObject): boolean {
