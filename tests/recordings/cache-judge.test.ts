@@ -136,9 +136,7 @@ const found = existsSync(path)
 test('recorded reality: at least 95 % of reads and writes by TTL exact, at most 3 % predicted too high', {
   skip: found || process.env['CI'] === 'true' ? false : `RECORDINGS NOT FOUND AT ${path}: NOTHING WAS JUDGED`,
 }, async () => {
-  const rows: Recording[] = []
-  for await (const recording of readRecordings(path)) rows.push(recording)
-  const report = judgeCache(rows, catalogue)
+  const report = judgeCache(await readRecordings(path), catalogue)
   assert.ok(report.dated.scored >= 50 && report.all.scored >= 90, 'too few requests could be scored')
   for (const score of [report.dated, report.undated, report.all]) {
     for (const name of TOKEN_CLASSES) {

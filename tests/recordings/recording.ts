@@ -1,6 +1,5 @@
-import { createReadStream } from 'node:fs'
-import { createInterface } from 'node:readline'
-import { createGunzip } from 'node:zlib'
+import { readFile } from 'node:fs/promises'
+import { gunzipSync } from 'node:zlib'
 import { parseDuration } from '../../src/core/instant.ts'
 import { isObject, type JsonObject } from '../../src/core/json.ts'
 import { type Catalogue, findModel, type Model } from '../../src/core/models.ts'
@@ -27,16 +26,30 @@ export interface Recording {
   readonly row: JsonObject
 }
 
-/** Reads `.jsonl` or `.jsonl.gz`; rows without a request or usage, and refused ones, are passed over. */
-export async function* readRecordings(path: string): AsyncGenerator<Recording> {
-  const file = createReadStream(path)
-  const input = path.endsWith('.gz') ? file.pipe(createGunzip()) : file
-  let line = 0
-  for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-    line++
-    if (text.trim() === '') continue
-    const recording = parseRecording(JSON.parse(text), line)
-    if (recording !== null) yield recording
+/**
+ * Reads `.jsonl` or `.jsonl.gz`; rows without a request or usage, and refused ones, are passed over. Whole, as the judges
+ * hold all recordings anyway.
+ */
+export async function readRecordings(path: string): Promise<Recording[]> {
+  const file = await readFile(path)
+  const text = path.endsWith('.gz') ? gunzipSync(file) : file
+  const recordings: Recording[] = []
+  for (let from = 0, line = 1; from < text.length; line++) {
+    const end = text.indexOf(0x0a, from)
+    const until = end === -1 ? text.length : end
+    const recording = parseRecording(parseLine(text.toString('utf8', from, until), path, line), line)
+    if (recording !== null) recordings.push(recording)
+    from = until + 1
+  }
+  return recordings
+}
+
+function parseLine(text: string, path: string, line: number): unknown {
+  if (text.trim() === '') return null
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new Error(`${path}:${line}: not JSON`, { cause })
   }
 }
 
