@@ -45,7 +45,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (session.interrupted) return session.interruptedCode
     terminal.clearStatus()
-    terminal.say(terminal.json ? JSON.stringify(errorJson(error)) : renderError(error, terminal))
+    terminal.say(terminal.json ? JSON.stringify(errorJson(error)) : renderError(error))
     if (error instanceof TitheError) return error.exitCode
     if (error instanceof AssertionError) return 2
     return 3

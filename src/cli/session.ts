@@ -20,6 +20,8 @@ export interface Session {
   onInterrupt(says: string): void
   /** Opens the home, made if need be; once. */
   home(): Promise<Home>
+  /** The home if it is there already: looking at a job leaves nothing behind. */
+  existingHome(): Promise<Home | null>
   /** Resolves a run argument: a unique beginning of an id, or the latest run. */
   findRun(argument: string | undefined): Promise<RunRecord>
   close(): Promise<void>
@@ -29,7 +31,12 @@ export function openSession(terminal: Terminal, flags: Flags, environment: NodeJ
   const controller = new AbortController()
   const config = readConfig(flags, environment, process.cwd())
   let says = ''
+  const folder = homeFolder(config.home, process.cwd())
   let home: Promise<Home> | null = null
+  const openOnce = (): Promise<Home> => {
+    home ??= openHome(folder)
+    return home
+  }
   const interrupt = () => {
     if (controller.signal.aborted) process.exit(5)
     terminal.clearStatus()
@@ -50,12 +57,10 @@ export function openSession(terminal: Terminal, flags: Flags, environment: NodeJ
     onInterrupt: (text) => {
       says = text
     },
-    home: () => {
-      home ??= openHome(homeFolder(config.home, process.cwd()))
-      return home
-    },
+    home: () => openOnce(),
+    existingHome: async () => (existsSync(folder) ? openOnce() : null),
     async findRun(argument) {
-      const { store } = await this.home()
+      const { store } = await openOnce()
       const found = await store.runs.findRuns(argument ?? '')
       const [run] = found
       if (run === undefined) {

@@ -26,6 +26,20 @@ export function checkRequest(request: MessageRequest, conditions: RequestConditi
   return problems.found
 }
 
+/** The part that needs counted tokens, for callers that have checked the rest before they counted. */
+export function checkTokens(request: MessageRequest, conditions: RequestConditions): Problem[] {
+  const problems = new ProblemList()
+  checkMarks(request, conditions, problems)
+  checkSize(request, conditions, problems)
+  return problems.found.filter((found) => NEEDS_TOKENS.has(found.code))
+}
+
+const NEEDS_TOKENS: ReadonlySet<string> = new Set([
+  'mark_below_minimum',
+  'prompt_too_long',
+  'context_may_overflow',
+])
+
 function checkSettings({ settings, rules }: RequestConditions, problems: ProblemList): void {
   if (!rules.apiVersions.includes(settings.apiVersion)) {
     problems.error(

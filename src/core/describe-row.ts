@@ -1,6 +1,8 @@
 import { rowTooLarge } from './batch-plan.ts'
+import { checkTokens } from './check-request.ts'
 import { CUSTOM_ID_LENGTH_MAX } from './custom-id.ts'
 import { type Problem, problem } from './errors.ts'
+import type { Instant } from './instant.ts'
 import { variantOf } from './job.ts'
 import type { PrefixPosition, RowProfile } from './job-profile.ts'
 import { isObject, type Json } from './json.ts'
@@ -10,7 +12,7 @@ import { type BlockMemory, marksOf, promptBlocks } from './prompt.ts'
 import type { MessageRequest } from './request.ts'
 import type { InputRow } from './rows.ts'
 import { RequestSplitter, type StoredRequest, usesReservedKeys } from './stored-request.ts'
-import { estimateBlocks, type TokenFacts, type TokenMeasurer } from './token-estimate.ts'
+import { estimateBlocks, type TokenEstimate, type TokenFacts, type TokenMeasurer } from './token-estimate.ts'
 
 /** Prefixes deeper than this are not looked at: memory per row stays bounded for long conversations. */
 const CANDIDATES_MAX = 64
@@ -30,15 +32,17 @@ export class RowDescriber {
   readonly #catalogue: Catalogue
   readonly #measurer: TokenMeasurer
   readonly #facts: TokenFacts
+  readonly #at: Instant
   readonly #blocks: BlockMemory = new WeakMap()
   readonly #prefixes = new PrefixMemory()
   readonly #splitter = new RequestSplitter()
   readonly #models = new Map<string, Model | null>()
 
-  constructor(options: { catalogue: Catalogue; measurer: TokenMeasurer; facts: TokenFacts }) {
+  constructor(options: { catalogue: Catalogue; measurer: TokenMeasurer; facts: TokenFacts; at: Instant }) {
     this.#catalogue = options.catalogue
     this.#measurer = options.measurer
     this.#facts = options.facts
+    this.#at = options.at
   }
 
   describe(row: InputRow): RowDescription {
@@ -68,6 +72,7 @@ export class RowDescriber {
       })
     }
     const stored = this.#splitter.split(request, row.sharedBlocks)
+    const problems = this.#problems(row, model, estimate, prefixes, stored.paramsBytes)
     return {
       profile: {
         ordinal: row.ordinal,
@@ -81,10 +86,10 @@ export class RowDescriber {
         inferenceGeo: typeof request['inference_geo'] === 'string' ? request['inference_geo'] : null,
         speed: request['speed'] === 'fast' ? 'fast' : 'standard',
         webSearchesMax: webSearchesMax(request),
-        warnings: row.warnings,
+        warnings: [...row.warnings, ...problems.filter((one) => one.severity === 'warning')],
       },
       stored,
-      problems: this.#problems(row, model, estimate.low, stored.paramsBytes),
+      problems: problems.filter((one) => one.severity === 'error'),
     }
   }
 
@@ -98,19 +103,32 @@ export class RowDescriber {
   }
 
   /** What shows only when the tokens are counted, or when the request is to be stored. */
-  #problems(row: InputRow, model: Model | null, promptTokensLow: number, paramsBytes: number): Problem[] {
+  #problems(
+    row: InputRow,
+    model: Model | null,
+    estimate: TokenEstimate,
+    prefixes: readonly PrefixPosition[],
+    paramsBytes: number,
+  ): Problem[] {
+    const { request } = row
     const where = row.line === null ? {} : { line: row.line }
     const problems: Problem[] = []
-    if (model !== null && promptTokensLow > model.contextTokens) {
-      problems.push(
-        problem(
-          'prompt_too_long',
-          `the prompt has at least ${promptTokensLow} tokens; ${model.id} reads ${model.contextTokens}`,
-          { hint: 'shorten the row, or split its document', where },
-        ),
-      )
+    const marked = prefixes.some((prefix) => prefix.mark !== null)
+    const maxTokens = typeof request['max_tokens'] === 'number' ? request['max_tokens'] : 0
+    if (model !== null && (marked || estimate.best + maxTokens > model.contextTokens)) {
+      const found = checkTokens(request, {
+        model,
+        settings: row,
+        at: this.#at,
+        route: 'batch',
+        rules: this.#catalogue.rules,
+        // Refused only when it is too long by the lowest estimate: the API decides what lies in the band.
+        promptTokens: estimate.low,
+        prefixTokens: new Map(prefixes.map((prefix) => [prefix.path, prefix.tokens])),
+      })
+      for (const one of found) problems.push({ ...one, where: { ...where, ...one.where } })
     }
-    if (usesReservedKeys(row.request)) {
+    if (usesReservedKeys(request)) {
       problems.push(
         problem('reserved_key', 'the request uses the key tithe_block or the source type tithe_attachment', {
           hint: 'rename it: these are how a stored run refers to shared blocks and files',

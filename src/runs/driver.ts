@@ -3,7 +3,7 @@ import { decide, isOpen } from '../core/batch-state.ts'
 import { TitheError } from '../core/errors.ts'
 import { type Instant, MINUTE_MS, plusMs, SECOND_MS } from '../core/instant.ts'
 import { type JobSettings, settingsFromJson } from '../core/job.ts'
-import { parsePlanJson } from '../core/run-plan-of.ts'
+import { parsePlanJson } from '../core/plan-json.ts'
 import { nextWave, probeProblem, type WaveSummary } from '../core/waves.ts'
 import type { RunRecord, SubmissionRecord } from '../stores/store.ts'
 import { ingest } from './ingest.ts'
@@ -336,8 +336,8 @@ async function keepLease(runId: string, fence: number, deps: RunDeps, signal: Ab
       const until = plusMs(deps.wallClock.now(), LEASE_MS)
       if ((await deps.store.runs.renewLease(runId, fence, until)) === 'fenced') return
     }
-  } catch (error) {
-    // Aborted when driving ends. A store that cannot renew shows itself to the driver at its next write.
-    if (!signal.aborted) throw error
+  } catch {
+    // Aborted when driving ends. A store that cannot renew shows itself to the driver at its next write, and a lease
+    // that lapses lets another driver in, whose fence then keeps this one out.
   }
 }

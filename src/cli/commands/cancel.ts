@@ -1,0 +1,26 @@
+import { TitheError } from '../../core/errors.ts'
+import { settingsFromJson } from '../../core/job.ts'
+import { catalogueFor } from '../../wiring.ts'
+import { upstreamOfRun } from '../choose-upstream.ts'
+import { driveRun } from '../drive-run.ts'
+import type { Flags } from '../main.ts'
+import type { Session } from '../session.ts'
+
+export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
+  const found = await session.findRun(args[0])
+  if (found.state === 'preparing') {
+    await (await session.home()).store.runs.discardPreparing(found.id)
+    session.terminal.say(`run ${found.id} had sent nothing; it is forgotten`)
+    return 0
+  }
+  if (found.state === 'finished' || found.state === 'canceled') {
+    throw new TitheError('run_over', `run ${found.id} is ${found.state} already`)
+  }
+  return driveRun(session, {
+    run: found,
+    choice: upstreamOfRun(session, flags, found),
+    catalogue: catalogueFor(settingsFromJson(found.settingsJson)),
+    options: { once: false, acceptProbe: true, cancel: true },
+    output: null,
+  })
+}

@@ -1,0 +1,45 @@
+import { TitheError } from '../../core/errors.ts'
+import { checkWritable, rawResultLines, resultText, writeRawResults } from '../../jobs/write-results.ts'
+import type { Store } from '../../stores/store.ts'
+import type { Flags } from '../main.ts'
+import { outputFlag, resultRecords, resultRows, writeResultsFile } from '../result-rows.ts'
+import type { Session } from '../session.ts'
+
+export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
+  const { store } = await session.home()
+  const { id, state } = await session.findRun(args[0])
+  const only = typeof flags['only'] === 'string' ? flags['only'] : undefined
+  const raw = flags['raw'] === true
+  if (raw && typeof flags['format'] === 'string') {
+    throw new TitheError('bad_flag', '--raw is a format of its own: leave out --format')
+  }
+  if (state !== 'finished' && state !== 'canceled') {
+    session.terminal.say(`run ${id} is ${state}: these are the rows that are done so far`)
+  }
+  if (typeof flags['output'] === 'string') {
+    if (raw) {
+      await checkWritable(flags['output'])
+      await writeRawResults(flags['output'], rawLines(store, id, only))
+    } else {
+      await writeResultsFile(store, id, (await outputFlag(flags))!, only)
+    }
+    session.terminal.say(`wrote ${flags['output']}`)
+    return 0
+  }
+  if (raw) {
+    for await (const line of rawResultLines(rawLines(store, id, only)))
+      await session.terminal.out(line.toString('utf8'))
+    return 0
+  }
+  const format = flags['format'] === 'csv' ? 'csv' : 'jsonl'
+  for await (const text of resultText(format, () => resultRows(store, id, only)))
+    await session.terminal.out(text)
+  return 0
+}
+
+/** Rows that never got a result line (invalid, or ended by us before they were sent) have nothing to show here. */
+async function* rawLines(store: Store, run: string, only: string | undefined) {
+  for await (const { row, attempt } of resultRecords(store, run, only)) {
+    if (attempt?.result) yield { line: await store.bodies.read(attempt.result), userId: row.userId }
+  }
+}

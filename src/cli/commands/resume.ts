@@ -1,0 +1,40 @@
+import { TitheError } from '../../core/errors.ts'
+import { settingsFromJson } from '../../core/job.ts'
+import { catalogueFor } from '../../wiring.ts'
+import { upstreamOfRun } from '../choose-upstream.ts'
+import { driveRun } from '../drive-run.ts'
+import type { Flags } from '../main.ts'
+import { budgetFlag } from '../planning.ts'
+import { outputFlag } from '../result-rows.ts'
+import type { Session } from '../session.ts'
+
+export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
+  const found = await session.findRun(args[0])
+  if (found.state === 'preparing') {
+    throw new TitheError(
+      'not_started',
+      `run ${found.id} was interrupted while its rows were read; nothing was sent`,
+      {
+        hint: `begin again: 'tithe run ${found.jobPath ?? 'job.yaml'}'`,
+      },
+    )
+  }
+  if (found.state === 'finished' || found.state === 'canceled') {
+    throw new TitheError('run_over', `run ${found.id} is ${found.state}`, {
+      hint: `see it with 'tithe report ${found.id}' and 'tithe results ${found.id}'`,
+    })
+  }
+  const budgetPicoUsd = budgetFlag(flags)
+  return driveRun(session, {
+    run: found,
+    choice: upstreamOfRun(session, flags, found),
+    catalogue: catalogueFor(settingsFromJson(found.settingsJson)),
+    options: {
+      once: flags['once'] === true,
+      // A stopped run goes on because a human says so: a bad probe was seen and accepted.
+      acceptProbe: found.state === 'stopped',
+      ...(budgetPicoUsd === null ? {} : { budgetPicoUsd }),
+    },
+    output: await outputFlag(flags),
+  })
+}

@@ -1,0 +1,70 @@
+import { InvoiceCheck, type InvoiceComparison } from '../core/compare-invoice.ts'
+import { TitheError } from '../core/errors.ts'
+import type { Catalogue } from '../core/models.ts'
+import { parsePlanJson } from '../core/plan-json.ts'
+import { type Report, reportJson } from '../core/report.ts'
+import { ledgerOf, reportRun } from '../runs/report-run.ts'
+import type { RunRecord, RunStore } from '../stores/store.ts'
+import { localInvoice, type OpenUpstream } from '../wiring.ts'
+import { renderReport } from './render-report.ts'
+import type { Session } from './session.ts'
+
+/** Prints what a run cost: as `tithe.report/1` under `--json`, else for a person. Both are data and go to stdout. */
+export async function printReport(
+  session: Session,
+  runId: string,
+  catalogue: Catalogue,
+  local: OpenUpstream['local'],
+): Promise<void> {
+  const { store, dir } = await session.home()
+  const run = (await store.runs.findRuns(runId)).find((one) => one.id === runId)!
+  const plan = parsePlanJson(run.planJson)
+  const report = await reportRun(run.id, plan, store.runs, catalogue)
+  const invoice =
+    run.upstreamKind === 'local'
+      ? await compareInvoice(run, store.runs, local?.invoice() ?? localInvoice(dir))
+      : null
+  const { terminal } = session
+  await terminal.out(
+    terminal.json
+      ? `${JSON.stringify(runReportJson(run, report, plan.chosen, invoice), null, 2)}\n`
+      : `${renderReport(run, report, plan, invoice)}\n`,
+  )
+}
+
+/** The run's own batches only: the local service keeps one invoice for all that was ever asked of it. */
+async function compareInvoice(
+  run: RunRecord,
+  runs: RunStore,
+  lines: ReturnType<NonNullable<OpenUpstream['local']>['invoice']>,
+): Promise<InvoiceComparison | null> {
+  const submissions = await runs.submissions(run.id)
+  const batches = new Set(submissions.map((one) => one.upstreamBatchId))
+  // A realtime call is invoiced under its message's id, which the ledger does not carry.
+  if (submissions.some((one) => one.kind === 'realtime')) return null
+  const check = new InvoiceCheck()
+  try {
+    for await (const line of lines)
+      if (line.batchId !== null && batches.has(line.batchId)) check.addLine(line)
+  } catch (error) {
+    // A run in another process has the local service open: the report comes without the comparison.
+    if (error instanceof TitheError && error.code === 'local_file_in_use') return null
+    throw error
+  }
+  for await (const entry of ledgerOf(run.id, runs)) check.addEntry(entry)
+  return check.comparison()
+}
+
+function runReportJson(run: RunRecord, report: Report, route: string, invoice: InvoiceComparison | null) {
+  return {
+    ...reportJson(report),
+    run: run.id,
+    job: run.name,
+    state: run.state,
+    upstream: run.upstream,
+    route,
+    cache_hit_rate: report.bills[0]?.cache.hitRate ?? null,
+    ledger_equals_invoice: invoice?.equal ?? null,
+    invoice: invoice && { entries: invoice.entries, lines: invoice.lines, differences: invoice.differences },
+  }
+}

@@ -1,0 +1,117 @@
+import type { InvoiceComparison } from '../core/compare-invoice.ts'
+import { formatUsd } from '../core/money.ts'
+import type { Bill, Report } from '../core/report.ts'
+import type { RunPlan } from '../core/run-plan.ts'
+import type { RunRecord } from '../stores/store.ts'
+import { renderTable } from './table.ts'
+
+/** A report for a person: what was done, what it cost and saved, how true the forecast was. */
+export function renderReport(
+  run: RunRecord,
+  report: Report,
+  plan: RunPlan,
+  invoice: InvoiceComparison | null,
+): string {
+  const { rows } = report
+  const parts = [
+    `run ${run.id} · ${run.name} · ${run.state} · ${run.upstream}`,
+    `${count(rows.rows)} rows: ${outcomes(report)}`,
+  ]
+  if (report.accuracy !== null) parts.push(accuracyLine(report))
+  for (const bill of report.bills) parts.push('', renderBill(bill, plan))
+  if (report.forecast !== null) {
+    const { forecast, actualPicoUsd, error, within } = report.forecast
+    const band = `${formatUsd(forecast.low)} to ${formatUsd(forecast.high)}`
+    parts.push(
+      `forecast ${formatUsd(forecast.best)} (${band}), paid ${formatUsd(actualPicoUsd)}${error === null ? '' : `: ${signed(error)}`}, ${within ? 'inside' : 'outside'} the band`,
+    )
+  }
+  if (invoice !== null) {
+    parts.push(
+      invoice.equal
+        ? `the ledger equals the upstream's invoice: ${count(invoice.lines)} rows, every token class`
+        : `the ledger DIFFERS from the upstream's invoice: ${invoice.differences.join('; ')}`,
+    )
+  }
+  parts.push(`computed from usage with price book ${report.priceBook}`)
+  return parts.join('\n')
+}
+
+function outcomes(report: Report): string {
+  const { rows } = report
+  const named = [
+    [rows.succeeded, 'succeeded'],
+    [rows.errored, 'errored'],
+    [rows.canceled, 'canceled'],
+    [rows.expired, 'expired'],
+    [rows.invalid, 'invalid'],
+    [rows.refused, 'of them refused'],
+    [rows.truncated, 'of them truncated'],
+    [rows.schemaInvalid, 'of them not valid under the schema'],
+  ] as const
+  return named
+    .filter(([rowCount]) => rowCount > 0)
+    .map(([rowCount, what]) => `${count(rowCount)} ${what}`)
+    .join(', ')
+}
+
+function accuracyLine(report: Report): string {
+  const of = (accuracy: NonNullable<Report['accuracy']>) =>
+    `${percent(accuracy.mean)} (${count(accuracy.right)} of ${count(accuracy.scored)} wholly right)`
+  const byModel =
+    report.models.length < 2
+      ? ''
+      : ` · ${report.models.map((model) => `${model.model} ${model.accuracy === null ? '–' : percent(model.accuracy.mean)}`).join(' · ')}`
+  return `accuracy ${of(report.accuracy!)}${byModel}`
+}
+
+function renderBill(bill: Bill, plan: RunPlan): string {
+  const lines = bill.lines.filter((line) => line.quantity > 0)
+  const table = renderTable(
+    [
+      { header: 'model' },
+      { header: 'tier' },
+      { header: 'class' },
+      { header: 'tokens', align: 'right' },
+      { header: 'cost', align: 'right' },
+    ],
+    lines.map((line) => [
+      line.model,
+      line.tier,
+      line.class,
+      count(line.quantity),
+      line.costPicoUsd === null ? 'unpriced' : formatUsd(line.costPicoUsd),
+    ]),
+  )
+  const total = bill.costPicoUsd === null ? 'unpriced' : formatUsd(bill.costPicoUsd)
+  const realtime =
+    bill.realtimePicoUsd === null || bill.savings === null
+      ? ''
+      : `; in realtime without a cache ${formatUsd(bill.realtimePicoUsd)}: saved ${percent(bill.savings)}`
+  const hits =
+    bill.cache.hitRate === null
+      ? 'nothing was marked'
+      : `${percent(bill.cache.hitRate)} of ${count(bill.cache.marked)} marked rows read the cache`
+  const unpriced =
+    bill.unpriced.entries === 0
+      ? []
+      : [`unpriced: ${count(bill.unpriced.entries)} answers of ${bill.unpriced.models.join(', ')}`]
+  return [
+    table,
+    `${bill.certainty}: ${total}${realtime}`,
+    `cache: ${hits} (route ${plan.chosen})`,
+    ...unpriced,
+  ].join('\n')
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en-US')
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`
+}
+
+function signed(error: number): string {
+  return `${error >= 0 ? '+' : '−'}${percent(Math.abs(error))}`
+}

@@ -1,0 +1,233 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { serveBatches } from './batches/serve-batches.ts'
+import { checkRequest } from './core/check-request.ts'
+import { checkOutputSchema } from './core/check-schema.ts'
+import { withContractPrices } from './core/contract-prices.ts'
+import { RowDescriber } from './core/describe-row.ts'
+import { TitheError } from './core/errors.ts'
+import type { JobSettings } from './core/job.ts'
+import type { JsonObject } from './core/json.ts'
+import { type Catalogue, findModel } from './core/models.ts'
+import { promptBlocks } from './core/prompt.ts'
+import type { ApiSettings, MessageRequest } from './core/request.ts'
+import { sampledCounter } from './core/sample-count.ts'
+import { estimateBlocks, type TokenMeasurer, tokenMeasurer } from './core/token-estimate.ts'
+import { loadCatalogue } from './facts/load.ts'
+import { loadPriors } from './facts/priors.ts'
+import { loadTokenFacts } from './facts/tokenizers.ts'
+import { readAttachment } from './jobs/attachments.ts'
+import type { JobDeps } from './jobs/load-job.ts'
+import type { RunDeps, RunEvent } from './runs/run-deps.ts'
+import { holdAll } from './runtime/hold-all.ts'
+import type { Clock, Ids } from './runtime/runtime.ts'
+import { systemClock, systemIds } from './runtime/system.ts'
+import { virtualClock } from './runtime/virtual.ts'
+import { compileSchema } from './schemas/json-schema.ts'
+import type { Store } from './stores/store.ts'
+import { sizeOfImage } from './tokens/image-size.ts'
+import { textCounter } from './tokens/text-counter.ts'
+import type { InvoiceLine } from './upstreams/local/invoice.ts'
+import { LocalStore, serviceStartOf } from './upstreams/local/local-store.ts'
+import { type LocalOptions, type LocalUpstream, openLocalUpstream } from './upstreams/local/local-upstream.ts'
+import type { Upstream } from './upstreams/upstream.ts'
+
+// The only file that names concrete classes. What is heavy and not always needed is imported when it is.
+
+export const ANTHROPIC_BASE_URL = 'https://api.anthropic.com'
+
+/** A folder in which runs live. */
+export interface Home {
+  readonly dir: string
+  readonly store: Store
+  readonly clock: Clock
+  readonly ids: Ids
+  close(): Promise<void>
+}
+
+/** Opens a home, made if need be: readable by its owner only, ignored by git. */
+export async function openHome(dir: string): Promise<Home> {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    writeFileSync(join(dir, '.gitignore'), '*\n', { flag: 'wx' })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
+      throw new TitheError('home_unavailable', `cannot use the home ${dir}: ${(error as Error).message}`, {
+        hint: 'choose another with --home or $TITHE_HOME',
+        where: { file: dir },
+        exitCode: 3,
+      })
+    }
+  }
+  const { openSqliteStoreInWorker } = await import('./stores/worker.ts')
+  const store = await openSqliteStoreInWorker({ dir })
+  return {
+    dir,
+    store,
+    clock: systemClock(),
+    ids: systemIds(),
+    async close() {
+      await store.runs.close()
+      await store.bodies.close()
+    },
+  }
+}
+
+export type UpstreamChoice =
+  | { readonly kind: 'local'; readonly realTime: boolean; readonly speed: number }
+  | {
+      readonly kind: 'anthropic'
+      readonly baseUrl: string
+      readonly apiKey: string
+      readonly workspace: string | null
+    }
+
+/** An upstream with the clock that it lives by. */
+export interface OpenUpstream {
+  readonly upstream: Upstream
+  readonly clock: Clock
+  /** The embedded one's own bill; null for a real API. */
+  readonly local: LocalUpstream | null
+  close(): Promise<void>
+}
+
+export async function openUpstream(
+  home: Pick<Home, 'dir' | 'ids'>,
+  choice: UpstreamChoice,
+  catalogue: Catalogue,
+): Promise<OpenUpstream> {
+  const wall = systemClock()
+  if (choice.kind === 'anthropic') {
+    const { baseUrl, apiKey, workspace } = choice
+    const { anthropicUpstream } = await import('./upstreams/anthropic.ts')
+    const upstream = anthropicUpstream({
+      baseUrl,
+      apiKey,
+      clock: wall,
+      ...(workspace === null ? {} : { workspace }),
+    })
+    return { upstream, clock: wall, local: null, close: () => upstream.close() }
+  }
+  const file = join(home.dir, 'local.sqlite')
+  const clock = choice.realTime ? wall : virtualClock(serviceStartOf(file, wall.now()))
+  const settings = { speed: choice.realTime ? choice.speed : 1 }
+  const local = await openLocal({ file, clock, ids: home.ids, catalogue, settings })
+  return { upstream: local, clock, local, close: () => local.close() }
+}
+
+/**
+ * The local service's invoice, when nothing else of it is wanted.
+ * @throws `local_file_in_use` while a run drives it.
+ */
+export async function* localInvoice(dir: string): AsyncGenerator<InvoiceLine> {
+  const store = new LocalStore(join(dir, 'local.sqlite'), { groupRows: 1 })
+  try {
+    yield* store.invoice()
+  } finally {
+    store.close()
+  }
+}
+
+/** Names this process in leases. */
+export const THIS_PROCESS = `${process.pid}@${hostname()}`
+
+/** The embedded service. `file` may be `:memory:`. */
+export function openLocal(
+  options: Pick<LocalOptions, 'file' | 'clock' | 'ids' | 'catalogue' | 'settings'>,
+): Promise<LocalUpstream> {
+  const { rules } = options.catalogue
+  return openLocalUpstream({
+    ...options,
+    countTokens: requestCounter(),
+    checkRequest: (request, call) => checkRequest(request, { ...call, rules }),
+    serveBatches,
+  })
+}
+
+/** What the driver needs, over a home and an upstream. */
+export function runDeps(
+  home: Home,
+  opened: OpenUpstream,
+  catalogue: Catalogue,
+  listen: { emit(event: RunEvent): void; signal: AbortSignal },
+): RunDeps {
+  return {
+    store: holdAll(home.store, opened.clock),
+    upstream: opened.upstream,
+    runtime: { clock: opened.clock, ids: home.ids },
+    wallClock: home.clock,
+    catalogue,
+    readAttachment: (source) => opened.clock.hold(readAttachment(source)),
+    compileSchema,
+    holder: THIS_PROCESS,
+    isHolderGone,
+    ...listen,
+  }
+}
+
+/** A holder on this machine whose process does not exist. One on another machine may live: it is not judged. */
+export function isHolderGone(holder: string): boolean {
+  const [pid, host] = holder.split('@')
+  if (host !== hostname() || !pid) return false
+  try {
+    process.kill(Number(pid), 0)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+  }
+}
+
+/** The facts, with a job's contract rates in place of the published ones. */
+export function catalogueFor(settings: Pick<JobSettings, 'contractPrices'> | null): Catalogue {
+  const catalogue = loadCatalogue()
+  return settings === null ? catalogue : withContractPrices(catalogue, settings.contractPrices)
+}
+
+export { loadPriors }
+
+/** What `loadJob` needs of the world. */
+export function jobDeps(now = systemClock().now()): JobDeps {
+  const catalogue = loadCatalogue()
+  return {
+    catalogue,
+    now,
+    countText: sharedCounter(),
+    checkRequest: (request: MessageRequest, settings: ApiSettings) => {
+      const model = findModel(catalogue, String(request['model'] ?? ''))
+      return model === null
+        ? []
+        : checkRequest(request, { model, settings, at: now, route: 'batch', rules: catalogue.rules })
+    },
+    checkOutputSchema: (schema) => checkOutputSchema(schema, catalogue.rules),
+  }
+}
+
+/** Looks at rows for planning; `counting` tells afterwards whether every text was counted. */
+export function rowDescriber(
+  catalogue: Catalogue,
+  exact: boolean,
+): { describer: RowDescriber; counting(): 'exact' | 'sampled' } {
+  const facts = loadTokenFacts()
+  const counter = sampledCounter(sharedCounter(), { exact })
+  const measurer = tokenMeasurer(counter.count, sizeOfImage, facts.media)
+  return {
+    describer: new RowDescriber({ catalogue, measurer, facts, at: systemClock().now() }),
+    counting: () => counter.counting(),
+  }
+}
+
+let counter: ((text: string) => number) | null = null
+
+/** One vocabulary a process: it takes a moment to read. */
+function sharedCounter(): (text: string) => number {
+  counter ??= textCounter()
+  return counter
+}
+
+function requestCounter() {
+  const facts = loadTokenFacts()
+  const measurer: TokenMeasurer = tokenMeasurer(sharedCounter(), sizeOfImage, facts.media)
+  return (request: JsonObject, model: Parameters<typeof estimateBlocks>[2]) =>
+    estimateBlocks(request, promptBlocks(request), model, measurer, facts)
+}
