@@ -276,6 +276,10 @@ test('where nothing is shared no route sets marks, and plain batch is chosen', (
   assert.equal(plan.chosen, 'batch')
   assert.match(routeOf(plan, 'batch_primed_1h').refused!, /no two rows begin alike/)
   assert.deepEqual(plan.hitRates, [])
+  assert.deepEqual(
+    plan.groups.map(({ marks, prime, because }) => [marks.length, prime, because]),
+    [[0, false, 'no two rows begin alike at a place where a mark could stand']],
+  )
   const short = stated({ rows: 1_000, shared: 1_023, own: 5, output: 100 })
   assert.match(routeOf(short, 'batch_primed_1h').refused!, /1 short of the minimum of 1,024/)
 })

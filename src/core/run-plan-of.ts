@@ -50,7 +50,7 @@ export function planJob(job: JobToPlan): RunPlan {
   const priced = priceRoutes(terms)
   const { chosen, because } = chooseRoute(priced.map(({ plan }) => plan))
   const taken = priced.find(({ plan }) => plan.route === chosen)!
-  const groups = groupsOf(profile, taken)
+  const groups = groupsOf(profile, taken, priced)
   return {
     job: settings.name,
     settings: [...new Set(profile.pools.map((pool) => pool.variant))].map(settingsOfVariant),
@@ -109,10 +109,10 @@ function pricedPools(job: JobToPlan, onModel?: Model): PricedPool[] | null {
   return priced
 }
 
-function groupsOf(profile: JobProfile, { shape, placements, plan }: PricedRoute): GroupPlan[] {
+function groupsOf(profile: JobProfile, taken: PricedRoute, all: readonly PricedRoute[]): GroupPlan[] {
+  const { shape, placements, plan } = taken
   if (shape.marks === 'none' || placements.length === 0) {
-    const because =
-      shape.marks === 'none' ? `the route ${shape.route} sets no marks` : 'its model has no price'
+    const because = whyNoMarks(taken, all)
     return profile.pools.map((pool) => unmarkedGroup(pool, pool.rows, because))
   }
   const { expected, certainty } = plan.hitRate ?? { expected: 0, certainty: 'assumed' }
@@ -124,6 +124,17 @@ function groupsOf(profile: JobProfile, { shape, placements, plan }: PricedRoute)
       certainty,
     })
   })
+}
+
+/** Why the cheapest route of its tier is one without marks: what stands against the cheapest with marks. */
+function whyNoMarks({ shape, plan }: PricedRoute, all: readonly PricedRoute[]): string {
+  const marked = all.filter((other) => other.shape.tier === shape.tier && other.shape.marks !== 'none')
+  const possible = marked.filter((other) => other.plan.refused === null)
+  if (possible.length === 0) return marked[0]!.plan.refused!
+  const [cheapest] = possible
+    .map((other) => other.plan)
+    .sort((a, b) => (a.cost!.best < b.cost!.best ? -1 : 1))
+  return `marks would not pay: ${cheapest!.route} would cost ${formatUsd(cheapest!.cost!.best)}, ${plan.route} ${formatUsd(plan.cost!.best)}`
 }
 
 function outputBand(profile: JobProfile, output: OutputEstimate): Band<number> {
