@@ -132,13 +132,13 @@ export class Replay {
   }
 
   /**
-   * Tokens that close the prompt after a mark on its last block, where this session has not shown them yet: as recorded
-   * (data README).
+   * Tokens that close the prompt after a mark on its last block, where this session has not shown them yet (data README;
+   * the 3 that a tool result adds are the usual ones in these recordings). Errors and tool references showed 4, in one
+   * request each: too few to be more than a fit, so they are misses. No read depends on this.
    */
   #usualTail(recording: Recording, { blocks, thinking }: Prompt): number {
     if (modelOf(recording, this.#catalogue)?.tokenizer === 'new') return 2
-    const closing = { content: 0, result: 3, search_result: 3, error: 4, tool_reference: 4 }
-    return (thinking ? 10 : 3) + closing[endingOf(blocks.at(-1)!)]
+    return (thinking ? 10 : 3) + (blocks.at(-1)!.type === 'tool_result' ? 3 : 0)
   }
 
   /** Undated rows are read under today's minimum. */
