@@ -11,7 +11,6 @@ import type { JobSettings } from './core/job.ts'
 import type { JsonObject } from './core/json.ts'
 import { type Catalogue, findModel } from './core/models.ts'
 import { promptBlocks } from './core/prompt.ts'
-import type { ApiSettings, MessageRequest } from './core/request.ts'
 import { sampledCounter } from './core/sample-count.ts'
 import { estimateBlocks, type TokenMeasurer, tokenMeasurer } from './core/token-estimate.ts'
 import { loadCatalogue } from './facts/load.ts'
@@ -193,11 +192,18 @@ export function jobDeps(now = systemClock().now()): JobDeps {
     catalogue,
     now,
     countText: sharedCounter(),
-    checkRequest: (request: MessageRequest, settings: ApiSettings) => {
+    checkRequest: (request, settings, job) => {
       const model = findModel(catalogue, String(request['model'] ?? ''))
       return model === null
         ? []
-        : checkRequest(request, { model, settings, at: now, route: 'batch', rules: catalogue.rules })
+        : checkRequest(request, {
+            model,
+            settings,
+            at: now,
+            route: job.batch === 'off' ? 'realtime' : 'batch',
+            rules: catalogue.rules,
+            hasBudget: job.budgetPicoUsd !== null,
+          })
     },
     checkOutputSchema: (schema) => checkOutputSchema(schema, catalogue.rules),
   }

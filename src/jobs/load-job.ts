@@ -44,7 +44,7 @@ export interface JobDeps {
   /** Tokens of a text for a model (null: none is named), for the estimate of PDFs. */
   countText(text: string, model: string | null): number
   /** What the API would refuse of a request, and warnings (`core/check-request.ts`). */
-  checkRequest(request: MessageRequest, settings: ApiSettings): readonly Problem[]
+  checkRequest(request: MessageRequest, settings: ApiSettings, job: JobSettings): readonly Problem[]
   /** What the API would refuse of an output schema (`core/check-schema.ts`). */
   checkOutputSchema(schema: JsonObject): readonly Problem[]
   /** Where the paths of an object job begin; the working directory when absent. */
@@ -390,7 +390,7 @@ async function recipeOf(
       deps.countText(text, settings.models[0] ?? null),
     ),
     rules,
-    checkRequest: (request, api) => deps.checkRequest(request, api),
+    checkRequest: (request, api) => deps.checkRequest(request, api, settings),
     said: [],
   }
   if (!reading.problems.some((one) => one.severity === 'error')) checkSample(recipe, columns, reading)
@@ -500,7 +500,8 @@ async function loadRawBatch(file: string, deps: JobDeps): Promise<Job> {
     outline: null,
     stated: null,
     problems: [],
-    rows: () => rawBatchRows(file, settings, rules, (request, api) => deps.checkRequest(request, api)),
+    rows: () =>
+      rawBatchRows(file, settings, rules, (request, api) => deps.checkRequest(request, api, settings)),
     async *identity() {
       yield JSON.stringify({ tithe_raw_batch: 1, api_version: DEFAULT_API_VERSION })
       yield* readBytes(file)
