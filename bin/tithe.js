@@ -10,5 +10,7 @@ if (major < 24) {
   process.exit(2)
 }
 const source = new URL('../src/cli/main.ts', import.meta.url)
-const { main } = await import(existsSync(source) ? source.href : new URL('../dist/cli/main.js', import.meta.url).href)
+const { main } = await import(
+  existsSync(source) ? source.href : new URL('../dist/cli/main.js', import.meta.url).href
+)
 process.exitCode = await main(process.argv.slice(2))
