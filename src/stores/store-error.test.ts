@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { TitheError } from '../core/errors.ts'
 import { storeError } from './store-error.ts'
 
-const PATH = '/home/tithe.sqlite'
+const PATH = '/somewhere/tithe.sqlite'
 
 test('what SQLite refuses becomes an error with exit code 3 that names the file and says what to do', (context) => {
   const dir = mkdtempSync(join(tmpdir(), 'tithe-error-'))
