@@ -110,9 +110,15 @@ export interface BatchPage {
   readonly last_id: string | null
 }
 
-/** Message Batches (claude-api.md 2). Other failures throw `TitheError` with `retry: 'safe'` when a retry may help. */
+/**
+ * Message Batches (claude-api.md 2). A refusal throws a `TitheError` whose code is the API's `error.type`; any other
+ * failure throws `upstream_unreachable`, with `retry: 'safe'` when a retry may help. Exit code 3 for both.
+ */
 export interface Batches {
-  /** One call, never retried inside. */
+  /**
+   * One call, never retried inside. Throws `upstream_unreachable`, safe, when the end of the body never left this process
+   * (no connection, or one that broke before): then nothing can have been created. Errors of `elements()` pass through.
+   */
   createBatch(body: BatchBody, context: CallContext): Promise<CreateAnswer>
   /** Null when the API answers 404. */
   retrieveBatch(id: string): Promise<{ readonly batch: MessageBatch; readonly headers: AnswerHeaders } | null>
