@@ -18,6 +18,7 @@ import { loadPriors } from './facts/priors.ts'
 import { loadTokenFacts } from './facts/tokenizers.ts'
 import { readAttachment } from './jobs/attachments.ts'
 import type { JobDeps } from './jobs/load-job.ts'
+import type { PlanningDeps } from './runs/plan-run.ts'
 import type { RunDeps, RunEvent } from './runs/run-deps.ts'
 import { holdAll } from './runtime/hold-all.ts'
 import type { Clock, Ids } from './runtime/runtime.ts'
@@ -183,8 +184,6 @@ export function catalogueFor(settings: Pick<JobSettings, 'contractPrices'> | nul
   return settings === null ? catalogue : withContractPrices(catalogue, settings.contractPrices)
 }
 
-export { loadPriors }
-
 /** What `loadJob` needs of the world. */
 export function jobDeps(now = systemClock().now()): JobDeps {
   const catalogue = loadCatalogue()
@@ -209,16 +208,17 @@ export function jobDeps(now = systemClock().now()): JobDeps {
   }
 }
 
-/** Looks at rows for planning; `counting` tells afterwards whether every text was counted. */
-export function rowDescriber(
-  catalogue: Catalogue,
-  exact: boolean,
-): { describer: RowDescriber; counting(): 'exact' | 'sampled' } {
+/** What planning needs, for one pass over one job. @param exact counts all text, however much there is. */
+export function planningDeps(catalogue: Catalogue, exact: boolean): PlanningDeps {
   const facts = loadTokenFacts()
+  const at = systemClock().now()
   const counter = sampledCounter(sharedCounter(), { exact })
   const measurer = tokenMeasurer(counter.count, sizeOfImage, facts.media)
   return {
-    describer: new RowDescriber({ catalogue, measurer, facts, at: systemClock().now() }),
+    catalogue,
+    priors: loadPriors(),
+    at,
+    describer: new RowDescriber({ catalogue, measurer, facts, at }),
     counting: () => counter.counting(),
   }
 }

@@ -1,6 +1,6 @@
 import { TitheError } from '../core/errors.ts'
 import { ANTHROPIC_BASE_URL, type UpstreamChoice } from '../wiring.ts'
-import type { Flags } from './main.ts'
+import type { Flags } from './flags.ts'
 import type { Session } from './session.ts'
 
 /**

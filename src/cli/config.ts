@@ -5,7 +5,7 @@ import { TitheError } from '../core/errors.ts'
 import { isObject } from '../core/json.ts'
 import type { TierName } from '../core/models.ts'
 import { nearest } from '../core/nearest.ts'
-import type { Flags } from './main.ts'
+import type { Flags } from './flags.ts'
 
 /** Flag > environment > `tithe.yaml` > default (design.md 6). The job's own word stands between environment and file. */
 export interface Config {

@@ -7,7 +7,7 @@ import { exitCodeOf } from './exit-codes.ts'
 import { killAt } from './kill-at.ts'
 import { printReport } from './print-report.ts'
 import { progressPrinter } from './progress-line.ts'
-import { writeResultsFile } from './result-rows.ts'
+import { writeResultsFile } from './results-file.ts'
 import type { Session } from './session.ts'
 
 export interface Driving {

@@ -1,5 +1,8 @@
 // The command line as a table: the parser, `--help` and docs/reference/cli.md are made from it.
 
+/** What was typed: the values of flags by their camelCase names. */
+export type Flags = Readonly<Record<string, string | boolean | undefined>>
+
 export interface Flag {
   /** `--json`, or with a short form and a value: `-n, --rows <n>`. As commander reads it. */
   readonly flags: string

@@ -1,13 +1,12 @@
 import { AssertionError } from '../core/assert.ts'
 import { TitheError } from '../core/errors.ts'
-import type { CommandName } from './flags.ts'
+import type { CommandName, Flags } from './flags.ts'
 import { parseArguments } from './parse.ts'
 import { errorJson, renderError } from './render-error.ts'
 import type { Session } from './session.ts'
 import { openTerminal } from './terminal.ts'
 
 type CommandModule = { run(session: Session, args: readonly string[], flags: Flags): Promise<number> }
-export type Flags = Readonly<Record<string, string | boolean | undefined>>
 
 /** Loaded when used: start-up is felt. */
 const MODULES: Readonly<Record<CommandName, () => Promise<CommandModule>>> = {

@@ -1,5 +1,6 @@
 import { InvoiceCheck, type InvoiceComparison } from '../core/compare-invoice.ts'
 import { TitheError } from '../core/errors.ts'
+import { compareForecast, type ForecastComparison, forecastJson, type Measured } from '../core/forecast.ts'
 import type { Catalogue } from '../core/models.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
 import { type Report, reportJson } from '../core/report.ts'
@@ -20,6 +21,7 @@ export async function printReport(
   const run = (await store.runs.findRuns(runId)).find((one) => one.id === runId)!
   const plan = parsePlanJson(run.planJson)
   const report = await reportRun(run.id, plan, store.runs, catalogue)
+  const compared = compareForecast(plan, measuredOf(report))
   const invoice =
     run.upstreamKind === 'local'
       ? await compareInvoice(run, store.runs, local?.invoice() ?? localInvoice(dir))
@@ -27,8 +29,8 @@ export async function printReport(
   const { terminal } = session
   await terminal.out(
     terminal.json
-      ? `${JSON.stringify(runReportJson(run, report, plan.chosen, invoice), null, 2)}\n`
-      : `${renderReport(run, report, plan, invoice)}\n`,
+      ? `${JSON.stringify(runReportJson(run, report, plan.chosen, compared, invoice), null, 2)}\n`
+      : `${renderReport(run, report, plan, compared, invoice)}\n`,
   )
 }
 
@@ -55,7 +57,27 @@ async function compareInvoice(
   return check.comparison()
 }
 
-function runReportJson(run: RunRecord, report: Report, route: string, invoice: InvoiceComparison | null) {
+/** A run has answers of one certainty only. */
+function measuredOf({ bills: [bill] }: Report): Measured {
+  if (bill === undefined)
+    return { rows: 0, rowsThatRead: 0, promptTokens: 0, outputTokens: 0, costPicoUsd: null }
+  const { input, cache_write_5m, cache_write_1h, cache_read, output } = bill.quantities
+  return {
+    rows: bill.entries,
+    rowsThatRead: bill.cache.read,
+    promptTokens: input + cache_write_5m + cache_write_1h + cache_read,
+    outputTokens: output,
+    costPicoUsd: bill.unpriced.entries > 0 ? null : bill.costPicoUsd,
+  }
+}
+
+function runReportJson(
+  run: RunRecord,
+  report: Report,
+  route: string,
+  compared: ForecastComparison,
+  invoice: InvoiceComparison | null,
+) {
   return {
     ...reportJson(report),
     run: run.id,
@@ -63,6 +85,7 @@ function runReportJson(run: RunRecord, report: Report, route: string, invoice: I
     state: run.state,
     upstream: run.upstream,
     route,
+    against_plan: forecastJson(compared),
     cache_hit_rate: report.bills[0]?.cache.hitRate ?? null,
     ledger_equals_invoice: invoice?.equal ?? null,
     invoice: invoice && { entries: invoice.entries, lines: invoice.lines, differences: invoice.differences },

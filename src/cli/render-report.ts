@@ -1,4 +1,5 @@
 import type { InvoiceComparison } from '../core/compare-invoice.ts'
+import { type ForecastComparison, forecastText } from '../core/forecast.ts'
 import { formatUsd } from '../core/money.ts'
 import type { Bill, Report } from '../core/report.ts'
 import type { RunPlan } from '../core/run-plan.ts'
@@ -10,6 +11,7 @@ export function renderReport(
   run: RunRecord,
   report: Report,
   plan: RunPlan,
+  compared: ForecastComparison,
   invoice: InvoiceComparison | null,
 ): string {
   const { rows } = report
@@ -26,6 +28,7 @@ export function renderReport(
       `forecast ${formatUsd(forecast.best)} (${band}), paid ${formatUsd(actualPicoUsd)}${error === null ? '' : `: ${signed(error)}`}, ${within ? 'inside' : 'outside'} the band`,
     )
   }
+  parts.push(`measured: ${forecastText(compared)}`)
   if (invoice !== null) {
     parts.push(
       invoice.equal

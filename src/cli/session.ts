@@ -4,7 +4,7 @@ import { TitheError } from '../core/errors.ts'
 import type { RunRecord } from '../stores/store.ts'
 import { type Home, openHome } from '../wiring.ts'
 import { type Config, readConfig } from './config.ts'
-import type { Flags } from './main.ts'
+import type { Flags } from './flags.ts'
 import type { Terminal } from './terminal.ts'
 
 /** One invocation of the program. Commands get everything of the outside through it. */

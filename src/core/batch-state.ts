@@ -25,7 +25,13 @@ export type SubmissionState =
   | 'refused'
   | 'lost'
 
-export const OPEN_STATES: readonly SubmissionState[] = ['planned', 'submitting', 'in_progress', 'canceling', 'ended']
+export const OPEN_STATES: readonly SubmissionState[] = [
+  'planned',
+  'submitting',
+  'in_progress',
+  'canceling',
+  'ended',
+]
 
 export function isOpen(state: SubmissionState): boolean {
   return OPEN_STATES.includes(state)

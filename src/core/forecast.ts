@@ -1,5 +1,5 @@
 import type { JsonObject } from './json.ts'
-import { moneyFields, type PicoUsd, picoUsd } from './money.ts'
+import { formatUsd, moneyFields, type PicoUsd, picoUsd } from './money.ts'
 import type { RunPlan } from './run-plan.ts'
 
 /** What a run has measured so far, over its answered rows. */
@@ -83,6 +83,27 @@ export function forecastJson(compared: ForecastComparison): JsonObject {
     },
     ...moneyFields('expected_total', compared.expectedTotal),
   }
+}
+
+/** One line for a person: what was measured, and in brackets what the plan had said. */
+export function forecastText({
+  hitRate,
+  outputTokensPerRow,
+  expectedTotal,
+  rows,
+}: ForecastComparison): string {
+  const parts = [`${rows} rows answered`]
+  if (hitRate !== null) parts.push(`hits ${percent(hitRate.measured)} (planned ${percent(hitRate.forecast)})`)
+  if (outputTokensPerRow !== null) {
+    const { measured, forecast } = outputTokensPerRow
+    parts.push(`${Math.round(measured)} output tokens a row (planned ${Math.round(forecast)})`)
+  }
+  if (expectedTotal !== null) parts.push(`the whole job at this rate ${formatUsd(expectedTotal)}`)
+  return parts.join(', ')
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`
 }
 
 function line(forecast: number, measured: number): ForecastLine {

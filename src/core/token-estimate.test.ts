@@ -255,7 +255,7 @@ describe('estimateBlocks', () => {
     )
   })
 
-  it('counts a block that comes back once', () => {
+  it('counts a block that keeps coming back twice, and no more', () => {
     let counted = 0
     const measurer = tokenMeasurer(
       (text) => {
@@ -269,7 +269,7 @@ describe('estimateBlocks', () => {
       const request = saying(`row ${row}`, { system: 'the handbook' })
       estimateBlocks(request, promptBlocks(request), old, measurer, facts)
     }
-    assert.equal(counted, 11)
+    assert.equal(counted, 12)
   })
 })
 

@@ -129,8 +129,8 @@ export interface TokenEstimate extends Band<number> {
 const MEASURES_REMEMBERED_LENGTH = 8_000_000
 
 /**
- * Measures blocks and schemas; one that keeps coming back is counted once. Give it the `bytes` that `promptBlocks` shares
- * between rows rather than copies: then finding a handbook again does not read it again.
+ * Measures blocks and schemas; a block that keeps coming back is counted twice and then known. Give it the `bytes` that
+ * `promptBlocks` shares between rows rather than copies: then finding a handbook again does not read it again.
  */
 export function tokenMeasurer(count: CountText, sizeOfImage: SizeOfImage, media: MediaFacts): TokenMeasurer {
   const blocks = new RecentMap<BlockMeasure>(MEASURES_REMEMBERED_LENGTH)

@@ -4,16 +4,11 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { TitheError } from '../core/errors.ts'
+import type { ResultRow } from '../core/result-row.ts'
 import { openCsv } from './csv.ts'
 import { collect, folder } from './job-fixture.ts'
 import { openParquet } from './parquet.ts'
-import {
-  checkWritable,
-  type ResultRow,
-  spliceCustomId,
-  writeRawResults,
-  writeResults,
-} from './write-results.ts'
+import { checkWritable, spliceCustomId, writeRawResults, writeResults } from './write-results.ts'
 
 function result(changes: Partial<ResultRow> = {}): ResultRow {
   return {

@@ -6,38 +6,10 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { BasicType, ColumnSource, Writer } from 'hyparquet-writer'
 import { TitheError } from '../core/errors.ts'
-import type { Json, JsonObject } from '../core/json.ts'
+import type { Json } from '../core/json.ts'
 import { toUsdNumber } from '../core/money.ts'
-import type { Outcome } from '../core/rows.ts'
+import type { ResultRow } from '../core/result-row.ts'
 import { valueText } from './placeholder.ts'
-
-/** One row of the results. Null where the row has none: an invalid row has no answer, an unpriced one no cost. */
-export interface ResultRow {
-  readonly id: string | null
-  /** 0-based place in the input. */
-  readonly ordinal: number
-  readonly columns: JsonObject
-  readonly outcome: Outcome
-  readonly model: string | null
-  readonly text: string | null
-  /** The answer as JSON; undefined when it is none. */
-  readonly json: Json | undefined
-  /** Whether the answer fits `output.schema`, and how it does not; null without a schema or an answer. */
-  readonly schemaValid: boolean | null
-  readonly schemaError: string | null
-  /** From 0 to 1, of an evaluation. */
-  readonly score: number | null
-  readonly stopReason: string | null
-  /** The API's message, or ours for an invalid row. */
-  readonly error: string | null
-  readonly inputTokens: number
-  readonly cacheWrite5mTokens: number
-  readonly cacheWrite1hTokens: number
-  readonly cacheReadTokens: number
-  readonly outputTokens: number
-  readonly costPicoUsd: bigint | null
-  readonly attempts: number
-}
 
 export type ResultFormat = 'jsonl' | 'csv' | 'parquet'
 

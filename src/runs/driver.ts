@@ -1,6 +1,7 @@
 import { rowsInFlightMax } from '../core/batch-plan.ts'
 import { decide, isOpen } from '../core/batch-state.ts'
 import { TitheError } from '../core/errors.ts'
+import { forecastText } from '../core/forecast.ts'
 import { type Instant, MINUTE_MS, plusMs, SECOND_MS } from '../core/instant.ts'
 import { type JobSettings, settingsFromJson } from '../core/job.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
@@ -19,6 +20,9 @@ import { record, type StopReason, submit } from './submit.ts'
 const LEASE_MS = MINUTE_MS
 const RENEW_MS = 15 * SECOND_MS
 const LEDGER_PAGE = 2_000
+/** An upstream that cannot be reached is asked again for so long before the driver gives up; nothing is lost by it. */
+const UNREACHABLE_PATIENCE_MS = 15 * MINUTE_MS
+const UNREACHABLE_WAIT_MS = 30 * SECOND_MS
 
 /** How driving ended. `stopped` waits for a human, `in_progress` for time. */
 export type DriveEnd =
@@ -58,9 +62,11 @@ export async function drive(runId: string, deps: RunDeps, options: DriveOptions)
 
 async function loop(context: RunContext, options: DriveOptions): Promise<DriveEnd> {
   const { deps, run } = context
+  let unreachableSince: Instant | null = null
   for (;;) {
     deps.signal.throwIfAborted()
     let acted = false
+    let waiting = false
     let until: Instant | null = null
     const earlier = (at: Instant | null) => {
       if (at !== null && (until === null || at < until)) until = at
@@ -74,12 +80,25 @@ async function loop(context: RunContext, options: DriveOptions): Promise<DriveEn
         earlier(command.until)
         continue
       }
-      const reason = await perform(context, submission, command.kind)
-      if (reason !== null) return stop(context, reason)
-      acted = true
+      try {
+        const reason = await perform(context, submission, command.kind)
+        if (reason !== null) return stop(context, reason)
+        unreachableSince = null
+        acted = true
+      } catch (error) {
+        unreachableSince ??= context.now()
+        const gaveUp = options.once || context.now() - unreachableSince > UNREACHABLE_PATIENCE_MS
+        if (gaveUp || !(error instanceof TitheError) || error.retry !== 'safe') throw error
+        deps.emit({
+          kind: 'note',
+          message: `${error.message}; asked again in ${UNREACHABLE_WAIT_MS / SECOND_MS} s`,
+        })
+        earlier(plusMs(context.now(), UNREACHABLE_WAIT_MS))
+        waiting = true
+      }
       deps.signal.throwIfAborted()
     }
-    if (!acted) {
+    if (!acted && !waiting) {
       const decision = await decideWave(context, options)
       if (decision.kind === 'stop') return stop(context, decision.reason)
       if (decision.kind === 'done') return finish(context, options.cancel ? 'canceled' : 'finished')
@@ -177,6 +196,7 @@ async function decideWave(context: RunContext, options: DriveOptions): Promise<N
     if (probe.length > 0 && submissions.at(-1)!.kind === 'probe') {
       const reason = await probeVerdict(context, probe)
       if (reason !== null) return { kind: 'stop', reason }
+      context.deps.emit({ kind: 'note', message: `measured so far: ${forecastText(context.forecast())}` })
     }
   }
   return { kind: 'release', release: decision, wave: Math.max(0, ...waves.map((wave) => wave.wave)) + 1 }

@@ -13,6 +13,9 @@ export async function progressOf(context: RunContext, until: Instant | null): Pr
   const submissions = await runs.submissions(context.run.id)
   const open = submissions.filter((submission) => isOpen(submission.state))
   const last = submissions.at(-1)
+  const probed = submissions.some(
+    (submission) => submission.kind === 'probe' && submission.state === 'ingested',
+  )
   const chosen = context.plan.routes.find((route) => route.route === context.plan.chosen)
   const durations = submissions.flatMap(({ createdAt, endedAt }) =>
     createdAt !== null && endedAt !== null ? [endedAt - createdAt] : [],
@@ -29,7 +32,8 @@ export async function progressOf(context: RunContext, until: Instant | null): Pr
     inFlightRows: counts.submitted,
     batchesInFlight: open.length,
     spentPicoUsd: context.spentPicoUsd,
-    forecastPicoUsd: chosen?.cost?.best ?? null,
+    // The probe is the first wave that speaks for the rest.
+    forecastPicoUsd: (probed ? context.forecast().expectedTotal : null) ?? chosen?.cost?.best ?? null,
     hitRate: context.answeredRows === 0 ? null : context.readingRows / context.answeredRows,
     until,
     etaMs: slowestMs === null ? null : Math.max(0, slowestMs - runningMs) + wavesToCome * slowestMs,

@@ -1,10 +1,13 @@
 import { TitheError } from '../core/errors.ts'
+import { compareForecast, type ForecastComparison } from '../core/forecast.ts'
 import type { Instant } from '../core/instant.ts'
 import { instant, plusMs } from '../core/instant.ts'
 import type { JobSettings } from '../core/job.ts'
 import { settingsOfVariant } from '../core/job.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
+import { picoUsd } from '../core/money.ts'
 import type { GroupPlan, MarkPlan, RunPlan } from '../core/run-plan.ts'
+import { promptTokens } from '../core/usage.ts'
 import type { RunRecord } from '../stores/store.ts'
 import type { AnswerHeaders, CallContext } from '../upstreams/upstream.ts'
 import type { RunDeps } from './run-deps.ts'
@@ -27,6 +30,9 @@ export class RunContext {
   spentPicoUsd = 0n
   answeredRows = 0
   readingRows = 0
+  promptTokens = 0
+  outputTokens = 0
+  unpricedRows = 0
   /** Upstream's clock minus ours; its timestamps are compared only with its own time (design.md 4.5). */
   #serverAheadMs = 0
 
@@ -60,9 +66,23 @@ export class RunContext {
     }
   }
 
+  /** What was measured so far, against the plan. */
+  forecast(): ForecastComparison {
+    return compareForecast(this.plan, {
+      rows: this.answeredRows,
+      rowsThatRead: this.readingRows,
+      promptTokens: this.promptTokens,
+      outputTokens: this.outputTokens,
+      costPicoUsd: this.unpricedRows > 0 ? null : picoUsd(this.spentPicoUsd),
+    })
+  }
+
   count(entry: LedgerEntry, group: string | null, createdAt: Instant | null): void {
     this.spentPicoUsd += entry.costPicoUsd ?? 0n
+    this.unpricedRows += entry.costPicoUsd === null ? 1 : 0
     this.answeredRows += 1
+    this.promptTokens += promptTokens(entry.usage)
+    this.outputTokens += entry.usage.outputTokens
     const { cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens } = entry.usage
     if (cacheReadTokens > 0) this.readingRows += 1
     if (group === null || createdAt === null) return

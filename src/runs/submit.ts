@@ -53,6 +53,14 @@ export async function submit(context: RunContext, submission: SubmissionRecord):
       bodyOf(context, submitting, counted),
       context.callContext(submission.variant, 'batch'),
     )
+  } catch (error) {
+    // Thrown only when the body's end never left this process: nothing can have been created.
+    await record(context, submitting, 'refused', 'the create never left', {
+      because: 'the upstream could not be reached',
+    })
+    const back = { kind: 'pending', notBefore: null } as const
+    unfenced(await deps.store.runs.returnRows(run.id, fence, submission.number, back), run.id)
+    throw error
   } finally {
     context.calling.delete(submission.number)
   }

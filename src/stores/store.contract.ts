@@ -322,7 +322,7 @@ export function storeContract(under: StoreUnderTest): void {
         for (let after: PendingRow | null = null; ; after = paged.at(-1)!) {
           const page: PendingRow[] = await runs.pendingRows(RUN, AT, after, limit)
           if (page.length === 0) break
-          assert.ok(page.length <= limit)
+          assert.ok(page.length <= limit && paged.length < whole.length)
           paged.push(...page)
         }
         assert.deepEqual(paged, whole, `pages of ${limit}`)
@@ -346,19 +346,25 @@ export function storeContract(under: StoreUnderTest): void {
     })
 
     stored('a row waits for its notBefore', async ({ runs }) => {
-      const fence = await started(runs, [newRow(0), newRow(1), newRow(2)])
-      const number = await plan(runs, fence, [0, 1])
-      const notBefore = (ordinal: number, at: Instant | null) => result(number, ordinal, { next: again(at) })
-      await runs.recordResults(RUN, fence, number, [notBefore(0, LATER), notBefore(1, instant(LATER + 5))])
-      assert.deepEqual(ordinals(await runs.pendingRows(RUN, AT, null, 10)), [2])
+      const fence = await started(
+        runs,
+        [0, 1, 2, 3].map((ordinal) => newRow(ordinal)),
+      )
+      const number = await plan(runs, fence, [1, 2])
+      const waiting = (ordinal: number, at: Instant) => result(number, ordinal, { next: again(at) })
+      await runs.recordResults(RUN, fence, number, [waiting(1, LATER), waiting(2, instant(LATER + 5))])
+      const now = await runs.pendingRows(RUN, AT, null, 10)
+      assert.deepEqual(ordinals(now), [0, 3])
+      assert.deepEqual(ordinals(await runs.pendingRows(RUN, AT, now[0]!, 10)), [3])
+      assert.deepEqual(ordinals(await runs.pendingRows(RUN, LATER, now[0]!, 10)), [1, 3])
+      assert.deepEqual(ordinals(await runs.pendingRows(RUN, LATER, null, 10)), [0, 1, 3])
       assert.equal(await runs.nextRowAt(RUN, AT), LATER)
       assert.equal(await runs.nextRowAt(RUN, LATER), LATER + 5)
       assert.equal(await runs.nextRowAt(RUN, instant(LATER + 5)), null)
-      assert.deepEqual(ordinals(await runs.pendingRows(RUN, LATER, null, 10)), [0, 2])
-      const [row] = await runs.rowsByOrdinal(RUN, [0])
+      const [row] = await runs.rowsByOrdinal(RUN, [1])
       assert.deepEqual([row?.state, row?.notBefore, row?.attempts, row?.outcome], ['pending', LATER, 1, null])
-      await plan(runs, fence, [0])
-      assert.equal((await runs.rowsByOrdinal(RUN, [0]))[0]?.notBefore, null)
+      await plan(runs, fence, [1])
+      assert.equal((await runs.rowsByOrdinal(RUN, [1]))[0]?.notBefore, null)
     })
 
     stored('a block keeps its first place', async ({ runs }) => {
@@ -670,7 +676,7 @@ export function storeContract(under: StoreUnderTest): void {
         for (;;) {
           const page = await runs.ledgerPage(RUN, paged.at(-1) ?? null, limit)
           if (page.length === 0) break
-          assert.ok(page.length <= limit)
+          assert.ok(page.length <= limit && paged.length < expected.length)
           paged.push(...page)
         }
         assert.deepEqual(paged, expected, `pages of ${limit}`)

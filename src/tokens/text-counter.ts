@@ -8,14 +8,29 @@ import type { CountText } from '../core/token-estimate.ts'
  * without a break (CJK prose, base64, a long run of one character): unbounded, 1 MB of those takes 2 to 4 s and 100 MB.
  */
 const PIECE_LENGTH = 1_024
-/** The tokenizer remembers every distinct word it has met, for ever, and with it the text that the word came from. */
-const WORD_MEMORY_LENGTH = 4_000_000
+/** Words remembered with their tokens, and the longest of them: longer ones are seldom words, and seldom come back. */
+const WORDS_REMEMBERED = 100_000
+const WORD_LENGTH_MAX = 32
 /** Of whole texts: a job counts the same instructions, labels and schemas again and again. */
 const TEXT_MEMORY_LENGTH = 2_000_000
 
 interface Tokenizer {
   count(text: string): number
-  readonly _preparedTiktoken: { readonly cache: Map<string, unknown> }
+  readonly _preparedTiktoken: { cache: Map<string, unknown> }
+}
+
+/** Left to itself the tokenizer remembers every word that it has ever met, and with it the text that it came from. */
+class WordMemory extends Map<string, unknown> {
+  override set(word: string, tokens: unknown): this {
+    if (word.length > WORD_LENGTH_MAX) return this
+    if (this.size >= WORDS_REMEMBERED) this.clear()
+    return super.set(copyOf(word), tokens)
+  }
+}
+
+/** A part of a string keeps the whole alive unless it is a copy. */
+function copyOf(part: string): string {
+  return Buffer.from(part, 'utf16le').toString('utf16le')
 }
 
 /**
@@ -25,7 +40,6 @@ interface Tokenizer {
  */
 export function textCounter(): CountText {
   let tokenizer: Tokenizer | null = null
-  let wordMemory = 0
   const remembered = new RecentMap<number>(TEXT_MEMORY_LENGTH)
 
   const countPieces = (text: string): number => {
@@ -34,11 +48,6 @@ export function textCounter(): CountText {
     for (let start = 0; start < text.length; ) {
       const end = pieceEnd(text, start)
       tokens += tokenizer.count(text.slice(start, end))
-      wordMemory += end - start
-      if (wordMemory > WORD_MEMORY_LENGTH) {
-        tokenizer._preparedTiktoken.cache.clear()
-        wordMemory = 0
-      }
       start = end
     }
     return tokens
@@ -75,5 +84,6 @@ function loadTokenizer(): Tokenizer {
     tokenizer._preparedTiktoken?.cache instanceof Map,
     'bpe-lite keeps its memory of words in _preparedTiktoken.cache (its version is pinned in package.json)',
   )
+  tokenizer._preparedTiktoken.cache = new WordMemory()
   return tokenizer
 }

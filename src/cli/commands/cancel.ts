@@ -3,7 +3,7 @@ import { settingsFromJson } from '../../core/job.ts'
 import { catalogueFor } from '../../wiring.ts'
 import { upstreamOfRun } from '../choose-upstream.ts'
 import { driveRun } from '../drive-run.ts'
-import type { Flags } from '../main.ts'
+import type { Flags } from '../flags.ts'
 import type { Session } from '../session.ts'
 
 export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {

@@ -1,7 +1,7 @@
 import { instant } from '../../core/instant.ts'
 import { MODEL_COLUMNS, modelRows, modelsJson } from '../../core/models-json.ts'
 import { catalogueFor } from '../../wiring.ts'
-import type { Flags } from '../main.ts'
+import type { Flags } from '../flags.ts'
 import type { Session } from '../session.ts'
 import { renderTable } from '../table.ts'
 

@@ -1,20 +1,25 @@
 import { planJson } from '../../core/plan-json.ts'
-import type { Flags } from '../main.ts'
-import { checkPlan, openJob, planOpenJob } from '../planning.ts'
+import { checkPlan, planRun } from '../../runs/plan-run.ts'
+import { planningDeps } from '../../wiring.ts'
+import type { Flags } from '../flags.ts'
+import { openJob, planningOptions } from '../planning.ts'
 import { renderPlan } from '../render-plan.ts'
 import type { Session } from '../session.ts'
 
 export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
-  const open = await openJob(session, args[0]!, flags)
+  const { job, catalogue } = await openJob(session, args[0]!, flags)
   const home = await session.existingHome()
-  const { plan } = await planOpenJob(open, flags, null, home?.store.runs ?? null)
+  const options = planningOptions(flags)
+  const deps = planningDeps(catalogue, flags['exact'] === true)
+  const plan = await planRun(job, deps, options, null, home?.store.runs ?? null)
   const { terminal } = session
   if (terminal.json) {
     await terminal.out(`${JSON.stringify(planJson(plan), null, 2)}\n`)
   } else {
-    await terminal.out(`${renderPlan(plan, { ...terminal, allModels: flags['models'] === true })}\n`)
-    if (open.job.stated === null)
+    await terminal.out(`${renderPlan(plan, { ...terminal, ...options })}\n`)
+    if (job.stated === null) {
       terminal.say(`\nnext: tithe try ${args[0]}   (a few rows, answered now)\n      tithe run ${args[0]}`)
+    }
   }
   checkPlan(plan)
   return 0

@@ -1,8 +1,9 @@
 import { TitheError } from '../../core/errors.ts'
 import { checkWritable, rawResultLines, resultText, writeRawResults } from '../../jobs/write-results.ts'
+import { resultRecords, resultRows } from '../../runs/result-rows.ts'
 import type { Store } from '../../stores/store.ts'
-import type { Flags } from '../main.ts'
-import { outputFlag, resultRecords, resultRows, writeResultsFile } from '../result-rows.ts'
+import type { Flags } from '../flags.ts'
+import { outputFlag, writeResultsFile } from '../results-file.ts'
 import type { Session } from '../session.ts'
 
 export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {

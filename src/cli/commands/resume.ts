@@ -3,9 +3,9 @@ import { settingsFromJson } from '../../core/job.ts'
 import { catalogueFor } from '../../wiring.ts'
 import { upstreamOfRun } from '../choose-upstream.ts'
 import { driveRun } from '../drive-run.ts'
-import type { Flags } from '../main.ts'
+import type { Flags } from '../flags.ts'
 import { budgetFlag } from '../planning.ts'
-import { outputFlag } from '../result-rows.ts'
+import { outputFlag } from '../results-file.ts'
 import type { Session } from '../session.ts'
 
 export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {

@@ -4,31 +4,26 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { sha256Hex } from '../../core/digest.ts'
 import { TitheError } from '../../core/errors.ts'
-import { plusMs } from '../../core/instant.ts'
-import { settingsFromJson, settingsToJson } from '../../core/job.ts'
+import { settingsFromJson } from '../../core/job.ts'
 import { formatUsd } from '../../core/money.ts'
-import { planJson } from '../../core/plan-json.ts'
 import type { RunPlan } from '../../core/run-plan.ts'
 import { fingerprintJob } from '../../jobs/fingerprint.ts'
-import { assignGroups, StoreSink } from '../../runs/prepare.ts'
+import { beginRun, earlierRun } from '../../runs/begin-run.ts'
 import type { RunRecord } from '../../stores/store.ts'
-import { catalogueFor, isHolderGone, THIS_PROCESS, type UpstreamChoice } from '../../wiring.ts'
+import { catalogueFor, isHolderGone, planningDeps, THIS_PROCESS, type UpstreamChoice } from '../../wiring.ts'
 import { chooseUpstream, describeUpstream } from '../choose-upstream.ts'
 import { driveRun } from '../drive-run.ts'
-import type { Flags } from '../main.ts'
-import { checkPlan, type OpenJob, openJob, planOpenJob } from '../planning.ts'
+import type { Flags } from '../flags.ts'
+import { openJob, planningOptions } from '../planning.ts'
 import { renderPlan } from '../render-plan.ts'
-import { outputFlag } from '../result-rows.ts'
+import { outputFlag } from '../results-file.ts'
 import type { Session } from '../session.ts'
 import * as reportCommand from './report.ts'
 
-/** Long enough for rows to be read and stored between two renewals; nothing is sent meanwhile. */
-const PREPARING_LEASE_MS = 24 * 3_600_000
-
 export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
   const path = args[0]!
-  const open = await openJob(session, path, flags)
-  if (open.job.stated !== null) {
+  const { job, catalogue } = await openJob(session, path, flags)
+  if (job.stated !== null) {
     throw new TitheError(
       'plan_only',
       `${path} states sizes instead of giving rows: it can be planned, not run`,
@@ -37,24 +32,18 @@ export async function run(session: Session, args: readonly string[], flags: Flag
       },
     )
   }
-  const choice = chooseUpstream(session, flags, open.settings.upstream)
+  const choice = chooseUpstream(session, flags, job.settings.upstream)
   const output = await outputFlag(flags)
-  const { store } = await session.home()
-  const fingerprint = sha256Hex(`${describeUpstream(choice)}\n${await fingerprintJob(open.job)}`)
-  const earlier = await store.runs.runByFingerprint(fingerprint)
-  if (earlier?.state === 'preparing') {
-    const lease = await store.runs.leaseHolder(earlier.id)
-    if (lease !== null && !isHolderGone(lease.holder)) {
-      throw new TitheError(
-        'run_held',
-        `this very job is being read by process ${lease.holder}, as ${earlier.id}`,
-      )
-    }
-    await store.runs.discardPreparing(earlier.id)
-  } else if (earlier !== null && earlier.state !== 'finished') {
-    session.terminal.say(`this job has an unfinished run: going on with ${earlier.id}`)
+  const { terminal } = session
+  const deps = { ...(await session.home()), holder: THIS_PROCESS, isHolderGone }
+  const upstream = describeUpstream(choice)
+  const fingerprint = sha256Hex(`${upstream}\n${await fingerprintJob(job)}`)
+  const earlier = await earlierRun(deps, fingerprint)
+  if (earlier !== null && earlier.state !== 'finished') {
+    terminal.say(`this job has an unfinished run: going on with ${earlier.id}`)
     return goOn(session, earlier, choice, flags, output)
-  } else if (earlier !== null && flags['again'] !== true) {
+  }
+  if (earlier !== null && flags['again'] !== true) {
     await reportCommand.run(session, [earlier.id])
     throw new TitheError(
       'already_run',
@@ -64,61 +53,22 @@ export async function run(session: Session, args: readonly string[], flags: Flag
       },
     )
   }
-  const prepared = await prepare(session, open, choice, flags, fingerprint)
-  if (prepared === null) return 2
-  return goOn(session, prepared, choice, flags, output)
-}
-
-/** Rows into the store, plan shown, consent taken. Null when the user said no: then nothing is left behind. */
-async function prepare(
-  session: Session,
-  open: OpenJob,
-  choice: UpstreamChoice,
-  flags: Flags,
-  fingerprint: string,
-): Promise<RunRecord | null> {
-  const { store, clock, ids } = await session.home()
-  const { terminal } = session
-  const now = clock.now()
-  const record: RunRecord = {
-    id: ids.runId(now),
-    fingerprint,
-    name: open.settings.name,
-    jobPath: open.settings.path,
-    createdAt: now,
-    finishedAt: null,
-    state: 'preparing',
-    stopReason: null,
-    upstream: describeUpstream(choice),
-    upstreamKind: choice.kind,
-    organizationId: null,
-    workspaceId: null,
-    settingsJson: settingsToJson(open.settings),
-    planJson: '{}',
-    rows: 0,
+  const begun = await beginRun(
+    deps,
+    job,
+    { fingerprint, upstream, upstreamKind: choice.kind },
+    planningDeps(catalogue, flags['exact'] === true),
+    planningOptions(flags),
+    (plan) => {
+      if (!terminal.json) terminal.say(renderPlan(plan, { ...terminal, allModels: false }))
+      return consents(session, plan, choice, flags)
+    },
+  )
+  if (begun === null) {
+    terminal.say('nothing was sent')
+    return 2
   }
-  await store.runs.createRun(record)
-  const lease = await store.runs.acquireLease(record.id, THIS_PROCESS, now, plusMs(now, PREPARING_LEASE_MS))
-  if (lease.kind !== 'held') throw new TitheError('run_held', `run ${record.id} is taken`)
-  try {
-    const sink = new StoreSink(store, record.id, lease.fence)
-    const { plan, prepared } = await planOpenJob(open, flags, sink, store.runs)
-    if (!terminal.json) terminal.say(renderPlan(plan, { ...terminal, allModels: false }))
-    checkPlan(plan)
-    if (!(await consents(session, plan, choice, flags))) {
-      await store.runs.discardPreparing(record.id)
-      terminal.say('nothing was sent')
-      return null
-    }
-    await assignGroups(store, record.id, lease.fence, plan)
-    const planText = JSON.stringify(planJson(plan))
-    await store.runs.startRun(record.id, lease.fence, planText, prepared!.rows)
-    await store.runs.releaseLease(record.id, lease.fence)
-    return { ...record, state: 'running', planJson: planText, rows: prepared!.rows }
-  } catch (error) {
-    await store.runs.discardPreparing(record.id)
-    throw error
-  }
+  return goOn(session, begun, choice, flags, output)
 }
 
 /** Asks before money is spent on a real key; the local upstream costs nothing. */

@@ -3,7 +3,7 @@ import { formatDuration, formatTimestamp, type Instant, plusMs, SECOND_MS } from
 import { formatUsd, moneyFields } from '../../core/money.ts'
 import type { RowCounts, RunRecord, SubmissionRecord } from '../../stores/store.ts'
 import { exitCodeOf } from '../exit-codes.ts'
-import type { Flags } from '../main.ts'
+import type { Flags } from '../flags.ts'
 import type { Session } from '../session.ts'
 import { renderTable } from '../table.ts'
 

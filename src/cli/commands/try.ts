@@ -12,7 +12,7 @@ import { readAttachment } from '../../jobs/attachments.ts'
 import { compileSchema } from '../../schemas/json-schema.ts'
 import { openUpstream } from '../../wiring.ts'
 import { chooseUpstream, describeUpstream } from '../choose-upstream.ts'
-import type { Flags } from '../main.ts'
+import type { Flags } from '../flags.ts'
 import { type OpenJob, openJob } from '../planning.ts'
 import type { Session } from '../session.ts'
 import { ask } from './run.ts'
@@ -36,7 +36,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
     throw new TitheError('bad_flag', `-n takes a whole number above 0, not ${String(flags['rows'])}`)
   }
   const open = await openJob(session, args[0]!, flags)
-  const choice = chooseUpstream(session, flags, open.settings.upstream)
+  const choice = chooseUpstream(session, flags, open.job.settings.upstream)
   const { terminal } = session
   const home = await session.home()
   const rows = await sampleRows(open, count)
@@ -76,7 +76,7 @@ async function sampleRows({ job }: OpenJob, count: number): Promise<InputRow[]> 
 }
 
 async function tryRow(
-  { settings, catalogue }: OpenJob,
+  { job, catalogue }: OpenJob,
   row: InputRow,
   opened: Awaited<ReturnType<typeof openUpstream>>,
 ): Promise<Tried> {
@@ -113,15 +113,15 @@ async function tryRow(
     usage,
     costPicoUsd: usage === null || price === null ? null : costOf(usage, price, catalogue).totalPicoUsd,
     schemaProblem:
-      settings.outputSchema === null
+      job.settings.outputSchema === null
         ? null
         : json === undefined
           ? 'the answer is not JSON'
-          : compileSchema(settings.outputSchema)(json),
+          : compileSchema(job.settings.outputSchema)(json),
     score:
-      settings.expect === null || row.expected === undefined
+      job.settings.expect === null || row.expected === undefined
         ? null
-        : scoreAnswer(row.expected, settings.expect, { text: answerText(message), json }),
+        : scoreAnswer(row.expected, job.settings.expect, { text: answerText(message), json }),
   }
 }
 

@@ -1,9 +1,7 @@
 import { answerJson, answerText, parseResultLine } from '../core/answer.ts'
-import { TitheError } from '../core/errors.ts'
 import type { JsonObject } from '../core/json.ts'
-import { checkWritable, type ResultFormat, type ResultRow, writeResults } from '../jobs/write-results.ts'
+import type { ResultRow } from '../core/result-row.ts'
 import type { ResultRecord, Store } from '../stores/store.ts'
-import type { Flags } from './main.ts'
 
 const PAGE_ROWS = 500
 
@@ -68,32 +66,4 @@ async function resultRow(store: Store, { row, attempt, entries }: ResultRecord):
 
 function text(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('utf8')
-}
-
-/** By the ending of a file's name; null when it has none of ours. */
-export function formatOfFile(file: string): ResultFormat | null {
-  const format = /\.(jsonl|csv|parquet)$/i.exec(file)?.[1]?.toLowerCase()
-  return (format as ResultFormat | undefined) ?? null
-}
-
-/** `--output`, checked before anything is sent: results that cannot be written should not be bought. */
-export async function outputFlag(flags: Flags): Promise<string | null> {
-  const file = flags['output']
-  if (typeof file !== 'string') return null
-  if (formatOfFile(file) === null) {
-    throw new TitheError('bad_flag', `cannot tell a format from ${file}`, {
-      hint: 'end it in .jsonl, .csv or .parquet',
-    })
-  }
-  await checkWritable(file)
-  return file
-}
-
-export async function writeResultsFile(
-  store: Store,
-  run: string,
-  file: string,
-  only?: string,
-): Promise<void> {
-  await writeResults(file, formatOfFile(file)!, () => resultRows(store, run, only))
 }
