@@ -385,30 +385,46 @@ function refusalOf(shape: RouteShape, terms: RouteTerms, placed: Placed, p95Ms: 
   return null
 }
 
-/** The cheapest route that is not refused, and why; on equal cost the simpler. */
+/**
+ * The cheapest batch route that is not refused, and why; on equal cost the simpler. Realtime is for what cannot wait:
+ * it takes the limits that live callers need, so it is chosen only when no batch keeps the job's terms. Where it is
+ * expected to cost less, the reason says so.
+ */
 export function chooseRoute(routes: readonly RoutePlan[]): {
   readonly chosen: RouteName
   readonly because: string
 } {
   const possible = routes.filter((route) => route.refused === null)
-  const unpriced = routes.every((route) => route.cost === null)
   if (possible.length === 0) {
     const quickest = routes.reduce((a, b) => (b.finishMs.p95 < a.finishMs.p95 ? b : a))
     return { chosen: quickest.route, because: 'no route keeps the job’s terms; this one finishes first' }
   }
-  if (unpriced) {
-    const batch = possible.find((route) => route.route === 'batch') ?? possible[0]!
-    return { chosen: batch.route, because: 'a model has no price here; batches cost half of whatever it is' }
+  const batches = possible.filter(({ route }) => shapeOf(route).tier === 'batch')
+  const eligible = batches.length > 0 ? batches : possible
+  if (eligible.some(({ cost }) => cost === null)) {
+    return {
+      chosen: eligible[0]!.route,
+      because: 'a model has no price here; batches cost half of whatever it is',
+    }
   }
-  const cheapest = possible.reduce((a, b) => (b.cost!.best < a.cost!.best ? b : a))
-  const next = possible
-    .filter((route) => route !== cheapest && shapeOf(route.route).marks !== shapeOf(cheapest.route).marks)
-    .reduce<RoutePlan | null>((a, b) => (a === null || b.cost!.best < a.cost!.best ? b : a), null)
-  const against = next ? `; ${next.route} would cost ${formatUsd(next.cost!.best)}` : ''
-  return {
-    chosen: cheapest.route,
-    because: `the lowest expected cost, ${formatUsd(cheapest.cost!.best)}${against}`,
+  const cheapest = cheapestOf(eligible)!
+  const next = cheapestOf(
+    eligible.filter(({ route }) => shapeOf(route).marks !== shapeOf(cheapest.route).marks),
+  )
+  const reasons = [`the lowest expected cost, ${formatUsd(cheapest.cost!.best)}`]
+  if (next !== null) reasons.push(`${next.route} would cost ${formatUsd(next.cost!.best)}`)
+  if (batches.length === 0) reasons.push('no batch keeps the job’s terms')
+  const quicker = cheapestOf(possible.filter((route) => !eligible.includes(route)))
+  if (quicker?.cost && quicker.cost.best < cheapest.cost!.best) {
+    reasons.push(
+      `${quicker.route} is expected at ${formatUsd(quicker.cost.best)}, on the limits of your live traffic: batch: off takes it`,
+    )
   }
+  return { chosen: cheapest.route, because: reasons.join('; ') }
+}
+
+function cheapestOf(routes: readonly RoutePlan[]): RoutePlan | null {
+  return routes.reduce<RoutePlan | null>((a, b) => (a === null || b.cost!.best < a.cost!.best ? b : a), null)
 }
 
 export function shapeOf(route: RouteName): RouteShape {
