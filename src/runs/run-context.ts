@@ -15,6 +15,9 @@ import type { RunDeps } from './run-deps.ts'
 /** Marks by group, as a submission records them: rows of a group that is not named go out unmarked. */
 export type MarksByGroup = Readonly<Record<string, readonly MarkPlan[]>>
 
+/** Of a prefix's estimated tokens that must be read or written to show that it is cached: estimates may be high. */
+const COVERED_SHARE = 0.7
+
 /** A run in the hands of its one driver. What stands here beside the store's records can be derived from them again. */
 export class RunContext {
   readonly deps: RunDeps
@@ -86,7 +89,10 @@ export class RunContext {
     const { cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens } = entry.usage
     if (cacheReadTokens > 0) this.readingRows += 1
     if (group === null || createdAt === null) return
-    if (cacheReadTokens + cacheWrite5mTokens + cacheWrite1hTokens === 0) return
+    const cached = cacheReadTokens + cacheWrite5mTokens + cacheWrite1hTokens
+    const prefix = this.groups.get(group)?.marks.at(-1)?.tokens ?? 0
+    // Less than the prefix was cached (a shallower mark, or a minimum that we have wrong): no proof for the group.
+    if (cached === 0 || cached < COVERED_SHARE * prefix) return
     const before = this.touchedAt.get(group)
     if (before === undefined || before < createdAt) this.touchedAt.set(group, createdAt)
   }
