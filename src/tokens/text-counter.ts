@@ -8,9 +8,8 @@ import type { CountText } from '../core/token-estimate.ts'
  * without a break (CJK prose, base64, a long run of one character): unbounded, 1 MB of those takes 2 to 4 s and 100 MB.
  */
 const PIECE_LENGTH = 1_024
-/** Words remembered with their tokens, and the longest of them: longer ones are seldom words, and seldom come back. */
-const WORDS_REMEMBERED = 100_000
-const WORD_LENGTH_MAX = 32
+/** Of words that are remembered with their tokens, in UTF-16 units: some 150,000 words. */
+const WORD_MEMORY_LENGTH = 1_000_000
 /** Of whole texts: a job counts the same instructions, labels and schemas again and again. */
 const TEXT_MEMORY_LENGTH = 2_000_000
 
@@ -21,9 +20,14 @@ interface Tokenizer {
 
 /** Left to itself the tokenizer remembers every word that it has ever met, and with it the text that it came from. */
 class WordMemory extends Map<string, unknown> {
+  #length = 0
+
   override set(word: string, tokens: unknown): this {
-    if (word.length > WORD_LENGTH_MAX) return this
-    if (this.size >= WORDS_REMEMBERED) this.clear()
+    this.#length += word.length
+    if (this.#length > WORD_MEMORY_LENGTH) {
+      this.clear()
+      this.#length = word.length
+    }
     return super.set(copyOf(word), tokens)
   }
 }
