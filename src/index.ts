@@ -160,7 +160,7 @@ function planningOptions(options: PlanOptions) {
 }
 
 function upstreamChoice(upstream: NonNullable<RunOptions['upstream']>): UpstreamChoice {
-  if (upstream === 'local') return { kind: 'local', realTime: false, speed: 1 }
+  if (upstream === 'local') return { kind: 'local', realTime: false, speed: 1, concurrency: null }
   const { apiKey, baseUrl = ANTHROPIC_BASE_URL, workspace = null } = upstream
   return { kind: 'anthropic', apiKey, baseUrl, workspace }
 }

@@ -75,7 +75,12 @@ export async function openHome(dir: string): Promise<Home> {
 }
 
 export type UpstreamChoice =
-  | { readonly kind: 'local'; readonly realTime: boolean; readonly speed: number }
+  | {
+      readonly kind: 'local'
+      readonly realTime: boolean
+      readonly speed: number
+      readonly concurrency: number | null
+    }
   | {
       readonly kind: 'anthropic'
       readonly baseUrl: string

@@ -45,7 +45,7 @@ function anthropicAt(environment: NodeJS.ProcessEnv, baseUrl: string): UpstreamC
   return { kind: 'anthropic', baseUrl, apiKey, workspace: environment['ANTHROPIC_WORKSPACE_ID'] ?? null }
 }
 
-function paceOf(flags: Flags): { realTime: boolean; speed: number } {
+function paceOf(flags: Flags): { realTime: boolean; speed: number; concurrency: number | null } {
   const realTime = flags['realTime'] === true
   const speed = flags['speed'] === undefined ? 1 : Number(flags['speed'])
   if (!(speed > 0))
@@ -56,5 +56,12 @@ function paceOf(flags: Flags): { realTime: boolean; speed: number } {
       '--speed goes with --real-time: without it, waiting is skipped altogether',
     )
   }
-  return { realTime, speed }
+  const concurrency = flags['concurrency'] === undefined ? null : Number(flags['concurrency'])
+  if (concurrency !== null && !(Number.isInteger(concurrency) && concurrency > 0)) {
+    throw new TitheError(
+      'bad_flag',
+      `--concurrency takes a whole number above 0, not ${String(flags['concurrency'])}`,
+    )
+  }
+  return { realTime, speed, concurrency }
 }

@@ -75,6 +75,10 @@ const PACE_FLAGS: readonly Flag[] = [
     doc: 'on the local upstream, let batches take their time instead of skipping ahead',
   },
   { flags: '--speed <n>', doc: 'with --real-time: n times as fast' },
+  {
+    flags: '--concurrency <n>',
+    doc: 'on the local upstream: rows of a batch that run at the same time (default: 32)',
+  },
 ]
 
 const JOB_FLAGS: readonly Flag[] = [

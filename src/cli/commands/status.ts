@@ -99,6 +99,17 @@ function statusJson({ run, counts, submissions, spentPicoUsd, driver }: Status) 
   }
 }
 
+/** Batches go on without us; what was not submitted waits for a driver. */
+function driverLine(counts: RowCounts, submissions: readonly SubmissionRecord[]): string {
+  const next = submissions
+    .flatMap((one) => (isOpen(one.state) && one.nextPollAt !== null ? [one.nextPollAt] : []))
+    .sort((a, b) => a - b)[0]
+  const looks = next === undefined ? '' : `; the next look is due at ${formatTimestamp(next).slice(0, 19)}Z`
+  return counts.pending > 0
+    ? `a driver must live until the last ${counts.pending} rows are submitted${looks}`
+    : `everything is submitted: a driver is needed only to read the results${looks}`
+}
+
 function renderStatus({ run, counts, submissions, spentPicoUsd, driver }: Status): string {
   const done = counts.succeeded + counts.errored + counts.canceled + counts.expired + counts.invalid
   const lines = [
@@ -106,6 +117,7 @@ function renderStatus({ run, counts, submissions, spentPicoUsd, driver }: Status
     `upstream ${run.upstream}`,
     `rows ${run.rows}: ${done} done, ${counts.submitted} in batches, ${counts.pending} not yet submitted`,
   ]
+  if (run.state === 'running') lines.push(driverLine(counts, submissions))
   if (run.stopReason !== null)
     lines.push(`stopped: ${run.stopReason}`, `  hint: 'tithe resume ${run.id}' goes on`)
   lines.push(`spent ${formatUsd(spentPicoUsd)}`, '')
