@@ -1,8 +1,21 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { TitheError } from '../../src/core/errors.ts'
 import { MINUTE_MS } from '../../src/core/instant.ts'
+import { PICO_PER_USD, picoUsd } from '../../src/core/money.ts'
 import type { Upstream } from '../../src/upstreams/upstream.ts'
 import { driveWorld, finalState, openWorld, RUN, type World } from './harness.ts'
+
+/** The local upstream with some methods of its own replaced. */
+function withUpstream(world: World, replaced: (upstream: Upstream) => Partial<Upstream>): Upstream {
+  const methods = replaced(world.local)
+  return new Proxy(world.local as Upstream, {
+    get(target, name) {
+      const value: unknown = Reflect.get(name in methods ? methods : target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
 
 const waves = async (world: World) =>
   (await world.store.runs.submissions(RUN)).map((one) => `${one.wave} ${one.kind} ${one.rows} ${one.state}`)
@@ -53,17 +66,13 @@ test('a probe that is mostly refused stops the run before the bulk, and a human 
 test('a create whose answer is lost is found again by the custom_ids in its results, not sent twice', async () => {
   const world = await openWorld({ rows: 100 })
   let creates = 0
-  const losing = new Proxy(world.local as Upstream, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name, target)
-      if (name !== 'createBatch') return typeof value === 'function' ? value.bind(target) : value
-      return async (...args: Parameters<Upstream['createBatch']>) => {
-        creates += 1
-        const answer = await target.createBatch(...args)
-        return creates === 2 ? { kind: 'ambiguous', reason: 'the connection was lost' } : answer
-      }
+  const losing = withUpstream(world, (local) => ({
+    async createBatch(body, context) {
+      creates += 1
+      const answer = await local.createBatch(body, context)
+      return creates === 2 ? { kind: 'ambiguous', reason: 'the connection was lost' } : answer
     },
-  })
+  }))
   const { end } = await driveWorld(world, { upstream: losing })
   assert.deepEqual(end, { kind: 'finished' })
   const { counts, invoice } = await finalState(world)
@@ -76,17 +85,13 @@ test('a create whose answer is lost is found again by the custom_ids in its resu
 test('a create that never arrived is sent again only after half an hour without a trace', async () => {
   const world = await openWorld({ rows: 100 })
   let lost = false
-  const losing = new Proxy(world.local as Upstream, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name, target)
-      if (name !== 'createBatch') return typeof value === 'function' ? value.bind(target) : value
-      return async (...args: Parameters<Upstream['createBatch']>) => {
-        if (lost) return target.createBatch(...args)
-        lost = true
-        return { kind: 'ambiguous', reason: 'timeout' }
-      }
+  const losing = withUpstream(world, (local) => ({
+    async createBatch(body, context) {
+      if (lost) return local.createBatch(body, context)
+      lost = true
+      return { kind: 'ambiguous', reason: 'timeout' }
     },
-  })
+  }))
   await driveWorld(world, { upstream: losing })
   const { counts, invoice } = await finalState(world)
   assert.equal(counts.succeeded, 100)
@@ -118,4 +123,136 @@ test('a run with batch: off is answered in realtime, each shared prefix written 
   for await (const line of world.local.invoice())
     writes += line.cacheWrite1hTokens + line.cacheWrite5mTokens > 0 ? 1 : 0
   assert.equal(writes, 2)
+})
+
+test('results that end early and cleanly are read again until every row is there', async () => {
+  const world = await openWorld({ rows: 100 })
+  const read = new Set<string>()
+  const short = withUpstream(world, (local) => ({
+    async *batchResults(id: string) {
+      let left = read.has(id) ? Number.POSITIVE_INFINITY : 2
+      read.add(id)
+      for await (const line of local.batchResults(id)) if (left-- > 0) yield line
+    },
+  }))
+  const { end, events } = await driveWorld(world, { upstream: short })
+  assert.deepEqual(end, { kind: 'finished' })
+  assert.ok(events.some((event) => event.kind === 'note' && event.message.includes('came short')))
+  const { counts, invoice } = await finalState(world)
+  assert.equal(counts.succeeded, 100)
+  assert.equal(invoice.equal, true, invoice.differences.join('\n'))
+})
+
+test('results that stay short stop the run for a human, and nothing is sent again', async () => {
+  const world = await openWorld({ rows: 100 })
+  const short = withUpstream(world, (local) => ({
+    async *batchResults(id: string) {
+      let first = true
+      for await (const line of local.batchResults(id)) {
+        if (!first) yield line
+        first = false
+      }
+    },
+  }))
+  const { end } = await driveWorld(world, { upstream: short })
+  assert.ok(end !== 'crashed' && end.kind === 'stopped')
+  assert.match(end.reason, /lack rows that were sent \(the first: row \d+\), read 3 times/)
+  const { end: resumed } = await driveWorld(world, { drive: { acceptProbe: true } })
+  assert.deepEqual(resumed, { kind: 'finished' })
+  assert.equal((await finalState(world)).invoice.lines, 100)
+})
+
+test('the same result twice changes nothing; a different one for the same row is loud', async () => {
+  const twice = await openWorld({ rows: 100 })
+  const repeating = withUpstream(twice, (local) => ({
+    async *batchResults(id: string) {
+      for await (const line of local.batchResults(id)) {
+        yield line
+        yield line
+      }
+    },
+  }))
+  assert.deepEqual((await driveWorld(twice, { upstream: repeating })).end, { kind: 'finished' })
+  assert.equal((await finalState(twice)).invoice.equal, true)
+
+  const different = await openWorld({ rows: 100 })
+  const changing = withUpstream(different, (local) => ({
+    async *batchResults(id: string) {
+      for await (const line of local.batchResults(id)) {
+        yield line
+        yield Buffer.from(Buffer.from(line).toString('utf8').replace('"output_tokens":', '"output_tokens":9'))
+      }
+    },
+  }))
+  const { end } = await driveWorld(different, { upstream: changing })
+  assert.ok(end !== 'crashed' && end.kind === 'stopped')
+  assert.match(end.reason, /came with two different results; the first is kept/)
+})
+
+test('a primer that takes longer than its entry lives releases the rest unmarked', async () => {
+  const world = await openWorld({ rows: 100, local: { batchLatencyMs: [2 * 60 * MINUTE_MS] } })
+  const { end } = await driveWorld(world)
+  assert.deepEqual(end, { kind: 'finished' })
+  let written = 0
+  for await (const line of world.local.invoice())
+    written += line.cacheWrite1hTokens + line.cacheWrite5mTokens > 0 ? 1 : 0
+  assert.equal(written, 2, 'only the primer wrote')
+  assert.equal((await finalState(world)).invoice.equal, true)
+})
+
+test('a budget is never exceeded, and a larger one lets the run go on', async () => {
+  const small = picoUsd(PICO_PER_USD / 5n)
+  const world = await openWorld({ rows: 200, settings: { budgetPicoUsd: small } })
+  const { end } = await driveWorld(world)
+  assert.ok(end !== 'crashed' && end.kind === 'stopped')
+  assert.match(end.reason, /the budget of \$0\.20 is reached: \$0\.\d+ spent/)
+  const stopped = await finalState(world)
+  assert.ok(stopped.costPicoUsd <= small && stopped.counts.pending > 0)
+  const { end: resumed } = await driveWorld(world, { drive: { budgetPicoUsd: picoUsd(PICO_PER_USD * 10n) } })
+  assert.deepEqual(resumed, { kind: 'finished' })
+})
+
+test('a 429 on a create waits as told and sends the rows once', async () => {
+  const world = await openWorld({ rows: 100 })
+  let refusals = 0
+  const busy = withUpstream(world, (local) => ({
+    async createBatch(body, context) {
+      if (refusals++ % 2 === 1) return local.createBatch(body, context)
+      const headers = {
+        requestId: null,
+        organizationId: null,
+        workspaceId: null,
+        retryAfterMs: 5_000,
+        date: null,
+      }
+      const error = { status: 429, type: 'rate_limit_error', message: 'too many rows in the queue' }
+      return { kind: 'refused', error, headers }
+    },
+  }))
+  const { end } = await driveWorld(world, { upstream: busy })
+  assert.deepEqual(end, { kind: 'finished' })
+  const { counts, invoice } = await finalState(world)
+  assert.deepEqual([counts.succeeded, invoice.lines], [100, 100])
+})
+
+test('an upstream out of reach is asked again; one that stays so ends the driver, not the run', async () => {
+  const world = await openWorld({ rows: 100 })
+  let failures = 3
+  const unreachable = () =>
+    new TitheError('upstream_unreachable', 'connection refused', { retry: 'safe', exitCode: 3 })
+  const flaky = withUpstream(world, (local) => ({
+    async createBatch(body, context) {
+      if (failures-- > 0) throw unreachable()
+      return local.createBatch(body, context)
+    },
+  }))
+  assert.deepEqual((await driveWorld(world, { upstream: flaky })).end, { kind: 'finished' })
+  assert.equal((await finalState(world)).invoice.lines, 100)
+
+  const away = await openWorld({ rows: 100 })
+  const gone = withUpstream(away, () => ({
+    createBatch: () => Promise.reject(unreachable()),
+  }))
+  await assert.rejects(driveWorld(away, { upstream: gone }), /connection refused/)
+  assert.deepEqual((await driveWorld(away)).end, { kind: 'finished' })
 })
