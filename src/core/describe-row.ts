@@ -33,7 +33,7 @@ export class RowDescriber {
   readonly #measurer: TokenMeasurer
   readonly #facts: TokenFacts
   readonly #at: Instant
-  readonly #blocks: BlockMemory = new WeakMap()
+  readonly #contents: BlockMemory['contents'] = new WeakMap()
   readonly #prefixes = new PrefixMemory()
   readonly #splitter = new RequestSplitter()
   readonly #models = new Map<string, Model | null>()
@@ -49,7 +49,7 @@ export class RowDescriber {
     const { request } = row
     const name = typeof request['model'] === 'string' ? request['model'] : ''
     const model = this.#model(name)
-    const blocks = promptBlocks(request, this.#blocks)
+    const blocks = promptBlocks(request, { contents: this.#contents, sharedBlocks: row.sharedBlocks })
     const settings = {
       apiVersion: row.apiVersion,
       betas: row.betas,

@@ -164,9 +164,8 @@ export class PrefixMemory {
   }
 
   remember(toolsHead: string, chain: readonly ChainLink[]): void {
-    this.#chains.delete(toolsHead)
+    if (this.#chains.size === CHAINS_KEPT && !this.#chains.has(toolsHead)) this.#chains.clear()
     this.#chains.set(toolsHead, chain)
-    if (this.#chains.size > CHAINS_KEPT) this.#chains.delete(this.#chains.keys().next().value!)
   }
 }
 

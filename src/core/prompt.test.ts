@@ -207,7 +207,7 @@ test('a deferred tool is outside the prompt until a reference brings its definit
 
 test('a memory of blocks changes nothing but the time it takes', () => {
   const request = { system: [{ type: 'text', text: 's', cache_control: mark }], messages: [] }
-  const memory = new WeakMap()
+  const memory = { contents: new WeakMap(), sharedBlocks: 1 }
   assert.deepEqual(promptBlocks(request, memory), promptBlocks(request))
   assert.deepEqual(promptBlocks(request, memory), promptBlocks(request))
 })

@@ -55,7 +55,11 @@ export interface Mark {
  * Remembers blocks by object identity. Rows of one template share the objects of its shared blocks, and turning a
  * handbook into JSON 100,000 times would be most of the time of a plan. The objects must not be changed afterwards.
  */
-export type BlockMemory = WeakMap<object, BlockContent>
+export interface BlockMemory {
+  readonly contents: WeakMap<object, BlockContent>
+  /** Blocks at the beginning of the prompt that come back. Later ones are not kept: that would only fill the heap. */
+  readonly sharedBlocks: number
+}
 
 /**
  * The ordered blocks of a request. Tools with `defer_loading` are not in the prompt until a `tool_reference` brings
@@ -66,7 +70,9 @@ export function promptBlocks(request: MessageRequest, memory?: BlockMemory): Pro
   const blocks: PromptBlock[] = []
   const deferred = new Map<string, JsonObject>()
   const add = (value: Json | undefined, at: Omit<PromptBlock, keyof BlockContent>): void => {
-    if (isObject(value)) blocks.push({ ...blockContent(value, deferred, memory), ...at })
+    if (!isObject(value)) return
+    const contents = memory && blocks.length < memory.sharedBlocks ? memory.contents : undefined
+    blocks.push({ ...blockContent(value, deferred, contents), ...at })
   }
 
   for (const [i, tool] of listOf(request['tools']).entries()) {
@@ -138,7 +144,7 @@ function ttlOf(cacheControl: Json | undefined): Ttl | null {
 function blockContent(
   block: JsonObject,
   deferred: ReadonlyMap<string, JsonObject>,
-  memory: BlockMemory | undefined,
+  memory: BlockMemory['contents'] | undefined,
 ): BlockContent {
   const known = memory?.get(block)
   if (known) return known

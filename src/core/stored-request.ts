@@ -23,6 +23,10 @@ export interface StoredBlock {
   readonly json: string
 }
 
+interface KnownBlock extends StoredBlock {
+  readonly sizeBytes: number
+}
+
 export interface StoredRequest {
   /** The request with references in place of blocks, as JSON. */
   readonly json: string
@@ -49,7 +53,7 @@ export function usesReservedKeys(request: MessageRequest): boolean {
  * blocks are, are serialised and hashed once.
  */
 export class RequestSplitter {
-  readonly #known = new WeakMap<object, StoredBlock & { readonly sizeBytes: number }>()
+  readonly #known = new WeakMap<object, KnownBlock>()
 
   split(request: MessageRequest, sharedBlocks: number): StoredRequest {
     const blocks: StoredBlock[] = []
@@ -64,10 +68,8 @@ export class RequestSplitter {
         savedBytes += sentSourceBytes(source) - Buffer.byteLength(JSON.stringify(source))
         return block
       }
-      const known = isObject(block) ? this.#known.get(block) : undefined
-      const stored = known ?? storedBlock(block)
-      if (stored.sizeBytes < (shared ? SMALL_BLOCK_BYTES : LARGE_BLOCK_BYTES)) return block
-      if (!known && isObject(block)) this.#known.set(block, stored)
+      const stored = this.#storedApart(block, shared)
+      if (stored === null) return block
       const reference: BlockReference = { tithe_block: stored.hash }
       blocks.push({ hash: stored.hash, json: stored.json })
       savedBytes += stored.sizeBytes - JSON.stringify(reference).length
@@ -99,11 +101,19 @@ export class RequestSplitter {
     const json = JSON.stringify(stored)
     return { json, blocks, paramsBytes: Buffer.byteLength(json) + savedBytes, attachments }
   }
-}
 
-function storedBlock(block: Json): StoredBlock & { readonly sizeBytes: number } {
-  const json = JSON.stringify(block)
-  return { hash: sha256Hex(json), json, sizeBytes: Buffer.byteLength(json) }
+  /** Null when the block is so small that it stays in its request. */
+  #storedApart(block: Json, shared: boolean): KnownBlock | null {
+    const known = isObject(block) ? this.#known.get(block) : undefined
+    if (known) return known
+    const json = JSON.stringify(block)
+    const sizeBytes = Buffer.byteLength(json)
+    if (sizeBytes < (shared ? SMALL_BLOCK_BYTES : LARGE_BLOCK_BYTES)) return null
+    const stored = { hash: sha256Hex(json), json, sizeBytes }
+    // A row's own block does not come back.
+    if (shared && isObject(block)) this.#known.set(block, stored)
+    return stored
+  }
 }
 
 /** Digests of the blocks that a stored request refers to. */
