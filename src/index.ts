@@ -101,10 +101,8 @@ export interface Run extends AsyncDisposable {
  */
 export async function run(job: string | JobDefinition, options: RunOptions = {}): Promise<Run> {
   const choice = upstreamChoice(options.upstream ?? 'local')
-  const loaded = await loadJob(job, {
-    ...jobDeps(),
-    anyModel: choice.kind === 'anthropic' && choice.baseUrl !== ANTHROPIC_BASE_URL,
-  })
+  const anyModel = choice.kind === 'anthropic' && choice.baseUrl !== ANTHROPIC_BASE_URL
+  const loaded = await loadJob(job, jobDeps({ anyModel }))
   const home = await openHome(options.home ?? '.tithe')
   try {
     const deps = { ...home, holder: THIS_PROCESS, isHolderGone }

@@ -6,7 +6,7 @@ import { checkRequest } from './core/check-request.ts'
 import { checkOutputSchema } from './core/check-schema.ts'
 import { withContractPrices } from './core/contract-prices.ts'
 import { RowDescriber } from './core/describe-row.ts'
-import { TitheError } from './core/errors.ts'
+import { type Problem, problem, TitheError } from './core/errors.ts'
 import type { JobSettings } from './core/job.ts'
 import type { JsonObject } from './core/json.ts'
 import { type Catalogue, findModel } from './core/models.ts'
@@ -186,12 +186,16 @@ export function isHolderGone(holder: string): boolean {
 /** The facts, with a job's contract rates in place of the published ones. */
 export function catalogueFor(settings: Pick<JobSettings, 'contractPrices'> | null): Catalogue {
   const catalogue = loadCatalogue()
-  return settings === null ? catalogue : withContractPrices(catalogue, settings.contractPrices)
+  if (settings === null) return catalogue
+  const { contractPrices } = settings
+  // Which of these may be models of another server was decided when the job was read.
+  return withContractPrices(catalogue, contractPrices, new Set(Object.keys(contractPrices)))
 }
 
-/** What `loadJob` needs of the world. */
-export function jobDeps(now = systemClock().now()): JobDeps {
+/** What `loadJob` needs of the world, and what is decided outside the job. */
+export function jobDeps(options: Pick<JobDeps, 'anyModel' | 'hasBudget'> = {}): JobDeps {
   const catalogue = loadCatalogue()
+  const now = systemClock().now()
   return {
     catalogue,
     now,
@@ -206,10 +210,25 @@ export function jobDeps(now = systemClock().now()): JobDeps {
             at: now,
             route: job.batch === 'off' ? 'realtime' : 'batch',
             rules: catalogue.rules,
-            hasBudget: job.budgetPicoUsd !== null,
+            hasBudget: job.budgetPicoUsd !== null || options.hasBudget === true,
           })
     },
-    checkOutputSchema: (schema) => checkOutputSchema(schema, catalogue.rules),
+    checkOutputSchema: (schema) => {
+      const refused = checkOutputSchema(schema, catalogue.rules)
+      return refused.length > 0 ? refused : schemaFaults(schema)
+    },
+    ...options,
+  }
+}
+
+/** A schema that is none would be refused by the API, and no answer could be checked against it. */
+function schemaFaults(schema: JsonObject): Problem[] {
+  try {
+    compileSchema(schema)
+    return []
+  } catch (error) {
+    if (!(error instanceof TitheError)) throw error
+    return [problem(error.code, error.message, error.hint === null ? {} : { hint: error.hint })]
   }
 }
 

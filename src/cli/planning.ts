@@ -15,7 +15,8 @@ export interface OpenJob {
 }
 
 export async function openJob(session: Session, path: string, flags: Flags): Promise<OpenJob> {
-  const job = await loadJob(path, { ...jobDeps(), anyModel: session.config.baseUrl !== null })
+  const outside = { anyModel: session.config.baseUrl !== null, hasBudget: budgetFlag(flags) !== null }
+  const job = await loadJob(path, jobDeps(outside))
   const settings = overridden(job.settings, flags, session)
   return { job: { ...job, settings }, catalogue: catalogueFor(settings) }
 }

@@ -67,6 +67,18 @@ test('a model without published prices needs every class', () => {
   )
 })
 
+test('a model of another server joins the catalogue with the rates that the job gives, all of them', () => {
+  const whole = { input: 0.5, output: 1, write_5m: 0.5, write_1h: 0.5, read: 0.1 }
+  const withRates = withContractPrices(catalogue, { llama: whole }, new Set(['llama']))
+  assert.equal(priceAt(findModel(withRates, 'llama')!, TODAY)!.bands[0]!.rates.read, 100_000n)
+  assert.equal(findModel(catalogue, 'llama'), null)
+  assert.equal(refusal({ llama: whole }).problems[0]!.code, 'unknown_model')
+  assert.throws(
+    () => withContractPrices(catalogue, { llama: { input: 0.5, output: 1 } }, new Set(['llama'])),
+    /every one/,
+  )
+})
+
 test('an unknown model, a negative price and one finer than picodollars are all reported at once', () => {
   const error = refusal({
     'claude-sonet-5': { input: 1 },

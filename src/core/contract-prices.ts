@@ -25,15 +25,26 @@ const STEPS = 'in dollars per million tokens, in steps of 0.00002'
  * cache classes follow `input`, higher bands follow the lowest. Fast mode keeps its published rates. The version
  * changes with the rates, so that entries tell which book priced them.
  *
+ * `foreign` names models of another Messages server, which may be unknown here: they join the catalogue.
+ *
  * Throws `invalid_contract_price` with every problem found: an unknown model, a rate that is no exact decimal, a model
  * without published prices whose contract does not name all classes.
  */
-export function withContractPrices(catalogue: Catalogue, contract: ContractPrices): Catalogue {
+export function withContractPrices(
+  catalogue: Catalogue,
+  contract: ContractPrices,
+  foreign: ReadonlySet<string> = new Set(),
+): Catalogue {
   if (Object.keys(contract).length === 0) return catalogue
   const problems: Problem[] = []
   const replaced = new Map<string, Price>()
+  const models = [...catalogue.models]
   for (const [name, given] of Object.entries(contract)) {
-    const model = findModel(catalogue, name)
+    let model = findModel(catalogue, name)
+    if (model === null && foreign.has(name)) {
+      model = foreignModel(name, catalogue)
+      models.push(model)
+    }
     if (model === null) {
       const near = nearest(
         name,
@@ -61,10 +72,52 @@ export function withContractPrices(catalogue: Catalogue, contract: ContractPrice
   return {
     ...catalogue,
     version: `${catalogue.version}+${sha256Hex(JSON.stringify(contract)).slice(0, 8)}`,
-    models: catalogue.models.map((model) => {
+    models: models.map((model) => {
       const price = replaced.get(model.id)
       return price === undefined ? model : { ...model, prices: [price] }
     }),
+  }
+}
+
+/** Nothing is known of it but what the contract says, so nothing is refused and the strictest minimum is assumed. */
+function foreignModel(name: string, catalogue: Catalogue): Model {
+  const minimums = catalogue.models.flatMap((model) => model.minimumCacheable)
+  return {
+    id: name,
+    aliases: [],
+    displayName: name,
+    status: 'active',
+    released: null,
+    retires: null,
+    contextTokens: Number.MAX_SAFE_INTEGER,
+    outputTokensMax: Number.MAX_SAFE_INTEGER,
+    outputTokensMaxBatchBeta: null,
+    tokenizer: 'new',
+    rateClass: 'standard',
+    minimumCacheable: minimums.toSorted((a, b) => b.value - a.value).slice(0, 1),
+    prices: [],
+    parameters: {
+      thinkingByDefault: false,
+      thinkingTypes: ['adaptive', 'enabled', 'disabled', 'between_tools'],
+      thinkingTypesDeprecated: [],
+      thinkingDisabledEffortMax: null,
+      samplingParameters: true,
+      samplingDefaults: true,
+      forcedToolChoice: true,
+      prefill: true,
+      systemMessages: true,
+      efforts: ['low', 'medium', 'high', 'xhigh', 'max'],
+      effortsUnsure: [],
+      effortDefault: null,
+      inferenceGeo: true,
+      fastMode: 'ignored',
+      fastModeBeta: null,
+      imageTier: 'high',
+    },
+    toolPromptTokens: null,
+    source: 'the job (prices:)',
+    checked: '',
+    sure: 'L',
   }
 }
 
@@ -100,7 +153,9 @@ function contractPrice(
     problems.push(
       problem(
         'invalid_contract_price',
-        `prices.${name}: what it leaves out has no exact counterpart in the published rates`,
+        base === null
+          ? `prices.${name}: no rates of this model are published, so the job must give every one`
+          : `prices.${name}: what it leaves out has no exact counterpart in the published rates`,
         {
           hint: `give all of ${Object.keys(FIELDS).join(', ')}, ${STEPS}`,
           where: { path: `prices.${name}` },

@@ -10,8 +10,10 @@ import { readWholeText } from './text-file.ts'
 
 /** The prompt of a job with its files read. Missing files are reported, and stand as nothing. */
 export async function readPrompt(job: JobFile, reading: JobReading): Promise<TemplateSource> {
-  const readPart = async (part: JobPart, path: JobPath): Promise<TemplateSourcePart | null> => {
+  const readPart = async (given: JobPart, path: JobPath): Promise<TemplateSourcePart | null> => {
     const origin = { where: reading.where(path), file: null }
+    const named = typeof given === 'string' ? fileNamedIn(given) : null
+    const part: JobPart = named === null ? given : { file: named }
     if (typeof part === 'string') return { kind: 'text', text: part, literal: false, origin }
     if (isBlock(part)) return { kind: 'block', block: part, origin }
     if ('attachment' in part) return { kind: 'attachment', path: part.attachment, origin }
@@ -58,6 +60,11 @@ export async function readPrompt(job: JobFile, reading: JobReading): Promise<Tem
   return { tools, system, messages }
 }
 
+/** `file:handbook.md` is short for `{file: handbook.md}`; a text that must begin so is written as a text block. */
+function fileNamedIn(text: string): string | null {
+  return /^file:\s*(\S.*)$/.exec(text.trimEnd())?.[1] ?? null
+}
+
 function isBlock(part: Exclude<JobPart, string>): part is JobBlock {
   return 'type' in part
 }
@@ -83,10 +90,11 @@ export async function readOutputSchema(job: JobFile, reading: JobReading): Promi
   const schema: unknown = job.output?.schema
   if (schema == null) return null
   if (typeof schema !== 'string') return schema as JsonObject
-  const value = await readJsonFile(schema, reading, ['output', 'schema'])
+  const file = fileNamedIn(schema) ?? schema
+  const value = await readJsonFile(file, reading, ['output', 'schema'])
   if (value === undefined || isObject(value)) return (value as JsonObject | undefined) ?? null
   reading.problems.push(
-    problem('wrong_type', `${resolve(reading.directory, schema)} does not hold a JSON Schema object`, {
+    problem('wrong_type', `${resolve(reading.directory, file)} does not hold a JSON Schema object`, {
       hint: 'for example {"type": "object", "properties": …, "required": […], "additionalProperties": false}',
       where: reading.where(['output', 'schema']),
     }),

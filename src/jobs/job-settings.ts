@@ -66,6 +66,11 @@ export function settingsOf(
       report('bad_budget', `\`budget\` is not an amount of dollars: "${job.budget}"`, hint, ['budget'])
     }
   }
+  const upstream = job.upstream ?? null
+  if (upstream !== null && !['local', 'anthropic'].includes(upstream) && !/^https?:\/\//.test(upstream)) {
+    const hint = 'write local (embedded, free), anthropic (the real API), or the URL of a Messages server'
+    report('bad_upstream', `there is no upstream "${upstream}"`, hint, ['upstream'])
+  }
   return {
     name: job.name ?? (reading.file === null ? 'job' : basename(reading.file, extname(reading.file))),
     path: reading.file,
@@ -89,7 +94,7 @@ export function settingsOf(
     expectedOutputTokens: job.expected_output ?? null,
     contractPrices: job.prices ?? {},
     maxAttempts: job.max_attempts ?? DEFAULT_MAX_ATTEMPTS,
-    upstream: job.upstream ?? null,
+    upstream,
   }
 }
 
@@ -139,7 +144,7 @@ export function resolveModel(name: string, rules: ModelRules): { id: string; pro
   const model = findModel(catalogue, name)
   if (model === null && anyModel) {
     if (!hasBudget) return { id: name, problems: [] }
-    const hint = 'leave `budget` out: what a server of your own costs is not known here'
+    const hint = 'state its rates under `prices`, or leave the budget out'
     return { id: name, problems: [problem('unpriced_model', `${name} has no price in the book`, { hint })] }
   }
   const problems = checkModel(catalogue, name, { at: now, hasBudget })

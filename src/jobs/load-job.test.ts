@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type Problem, problem, type TitheError } from '../core/errors.ts'
-import { deps, folder, goodRows, problemsOf, smallJob } from './job-fixture.ts'
+import { deps, folder, goodRows, problemsOf, promptTexts, smallJob } from './job-fixture.ts'
 import { loadJob } from './load-job.ts'
 
 const GOOD = `model: claude-haiku-4-5
@@ -150,6 +150,33 @@ test('a missing file is named, with the line that names it', async () => {
   assert.equal(input.where?.line, 4)
 })
 
+test('file: names a file in one word, wherever a text may stand', async () => {
+  const yaml = GOOD.replace('"Say {{text}}"', 'file:prompt.txt')
+  const directory = folder({
+    'job.yaml': `${yaml}system: file:handbook.md\n`,
+    'rows.csv': ROWS,
+    'handbook.md': 'Be brief.',
+    'prompt.txt': 'Say {{text}}',
+  })
+  const [row] = await goodRows(join(directory, 'job.yaml'))
+  assert.deepEqual(row!.request['system'], [{ type: 'text', text: 'Be brief.' }])
+  assert.deepEqual(promptTexts(row!), ['Say ', 'hello'])
+  const missing = only(await problemsOfYaml(`${GOOD}system: file:nowhere.md\n`))
+  assert.deepEqual([missing.code, missing.where?.path], ['file_missing', 'system'])
+  const text = smallJob({ prompt: 'file: {{text}}\nis a name' })
+  assert.deepEqual(promptTexts((await goodRows(text))[0]!), ['file: ', 'a\nis a name'])
+})
+
+test('rows that cannot be read are said to be so, and not that they lack a column', async () => {
+  const yaml = GOOD.replace('rows.csv', 'rows.jsonl')
+  assert.equal(only(await problemsOfYaml(yaml, { 'rows.jsonl': '{oops}\n{oops}\n' })).code, 'bad_json')
+})
+
+test('a header of one column that holds a delimiter is asked about it', async () => {
+  const found = only(await problemsOfYaml(GOOD, { 'rows.csv': 'id;text\n1;hello\n' }))
+  assert.match(found.hint!, /delimiter: ";"/)
+})
+
 test('a placeholder without a column is refused, naming the columns there are', async () => {
   const found = only(await problemsOfYaml(GOOD.replace('{{text}}', '{{txet}}')))
   assert.equal(found.code, 'unknown_column')
@@ -217,6 +244,27 @@ test('a model of another server is accepted, but not under a budget', async () =
     only(await problemsOf(smallJob({ model: 'llama', upstream, budget: 5 }))).code,
     'unpriced_model',
   )
+})
+
+test('a model of another server is priced by the job, which keeps its budget', async () => {
+  const whole = { input: 0.5, output: 1, write_5m: 0.5, write_1h: 0.5, read: 0.1 }
+  const job = { model: 'llama', upstream: 'http://localhost:8000', budget: 5 }
+  await loadJob(smallJob({ ...job, prices: { llama: whole } }), deps())
+  const slip = await problemsOf(smallJob({ ...job, prices: { lama: whole } }))
+  assert.deepEqual(
+    slip.map((one) => one.code),
+    ['unknown_model', 'unpriced_model'],
+  )
+})
+
+test('a budget that is set outside the job must hold like its own', async () => {
+  const job = smallJob({ model: 'llama', upstream: 'http://localhost:8000' })
+  assert.equal(only(await problemsOf(job, { hasBudget: true })).code, 'unpriced_model')
+})
+
+test('an upstream that is neither ours nor an address is refused, not taken for the real one', async () => {
+  const found = only(await problemsOf(smallJob({ upstream: 'antropic' })))
+  assert.deepEqual([found.code, found.where?.path], ['bad_upstream', 'upstream'])
 })
 
 test('contract rates for a model that does not exist are found where they stand', async () => {

@@ -51,6 +51,8 @@ export interface JobDeps {
   readonly directory?: string
   /** True when another Messages server answers: it has models that we do not know. */
   readonly anyModel?: boolean
+  /** True when a budget is set outside the job: it must hold like the job's own. */
+  readonly hasBudget?: boolean
 }
 
 /** A job that was found free of errors. */
@@ -153,11 +155,12 @@ function badJob(file: string | null, problems: readonly Problem[]): TitheError {
 async function readJob(value: unknown, reading: JobReading, deps: JobDeps): Promise<Job> {
   const { problems } = reading
   const { job, broken, rowsInput } = shapedJob(value, reading)
+  const anyModel = deps.anyModel === true || /^https?:/.test(job.upstream ?? '')
   const rules: ModelRules = {
-    catalogue: contractCatalogue(job, deps, reading),
+    catalogue: contractCatalogue(job, anyModel, deps, reading),
     now: deps.now,
-    anyModel: deps.anyModel === true || /^https?:/.test(job.upstream ?? ''),
-    hasBudget: job.budget != null,
+    anyModel,
+    hasBudget: job.budget != null || deps.hasBudget === true,
   }
 
   const outputSchema = await readOutputSchema(job, reading)
@@ -190,9 +193,12 @@ async function readJob(value: unknown, reading: JobReading, deps: JobDeps): Prom
 }
 
 /** The catalogue with the job's own rates; the published ones where these cannot be. */
-function contractCatalogue(job: JobFile, deps: JobDeps, reading: JobReading): Catalogue {
+function contractCatalogue(job: JobFile, anyModel: boolean, deps: JobDeps, reading: JobReading): Catalogue {
+  const prices = job.prices ?? {}
+  // Rates for a model that the job does not name are a slip of the pen, also where any name may be a model.
+  const named = job.overrides?.model == null ? (job.models ?? [job.model ?? '']) : Object.keys(prices)
   try {
-    return withContractPrices(deps.catalogue, job.prices ?? {})
+    return withContractPrices(deps.catalogue, prices, new Set(anyModel ? named : []))
   } catch (error) {
     if (!(error instanceof TitheError)) throw error
     for (const found of error.problems) {
@@ -322,12 +328,21 @@ async function openRecords(
     const source = await openInput(input, reading.directory)
     const names = new Set(source.columns ?? [])
     let records = 0
+    const bad: Problem[] = []
     for await (const record of source.records(new Set())) {
       records += 1
       if (record.kind === 'record') for (const name of Object.keys(record.columns)) names.add(name)
+      else bad.push(record.problem)
       if (source.columns !== null || records >= PEEKED_RECORDS) break
     }
     if (records === 0) throw emptyInput(source.description, source.file)
+    if (source.columns === null && bad.length === records) {
+      reading.problems.push({
+        ...bad[0]!,
+        hint: `none of the first ${records} rows can be read: mend the file`,
+      })
+      return null
+    }
     return { source, columns: { names, complete: source.columns !== null } }
   } catch (error) {
     if (!(error instanceof TitheError)) throw error
@@ -491,7 +506,7 @@ async function loadRawBatch(file: string, deps: JobDeps): Promise<Job> {
     catalogue: deps.catalogue,
     now: deps.now,
     anyModel: deps.anyModel === true,
-    hasBudget: false,
+    hasBudget: deps.hasBudget === true,
   }
   // Every line names its own model, so the job need not.
   const settings = settingsOf({}, new Set(['model']), null, rules, reading)

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 const SLOT_WORDS = 4
 
@@ -13,7 +13,7 @@ export class RowIds {
   /** The number under which `id` was added before; null when it is new, and then it is remembered. `line` ≥ 1. */
   add(id: string, line: number): number | null {
     if (this.#used * 2 >= this.#slots.length / SLOT_WORDS) this.#grow()
-    const digest = createHash('sha256').update(id).digest()
+    const digest = hash('sha256', id, 'buffer')
     const words = [digest.readUInt32LE(0), digest.readUInt32LE(4), digest.readUInt32LE(8)] as const
     const at = findSlot(this.#slots, ...words)
     const earlier = this.#slots[at + 3]!

@@ -137,7 +137,9 @@ export function compileTemplate(
     }
     const firstValue = own.findIndex((piece) => typeof piece !== 'string')
     const after = firstOwn === null ? own.slice(firstValue + 1) : own
-    const tailBytes = Buffer.byteLength(after.filter((piece) => typeof piece === 'string').join(''))
+    const tail = after.filter((piece) => typeof piece === 'string').join('')
+    // The line break that ends a text block of YAML is nobody's to move.
+    const tailBytes = tail.trim() === '' ? 0 : Buffer.byteLength(tail)
     firstOwn ??= `{{${names[0]}}}`
     uncacheableBytes += tailBytes
     const note =
@@ -343,9 +345,20 @@ function blockBytes(block: JsonObject): number {
 function unknownColumn(column: string, columns: ReadonlySet<string>, origin: Origin): Problem {
   const meant = nearest(column, columns)
   return problem('unknown_column', `{{${column}}} names no column of the input`, {
-    hint: `${meant === null ? '' : `did you mean {{${meant}}}? `}columns: ${listed(columns)}; literal braces are written \\{{`,
+    hint:
+      delimiterHint(columns) ??
+      `${meant === null ? '' : `did you mean {{${meant}}}? `}columns: ${listed(columns)}; literal braces are written \\{{`,
     where: whereOf(origin),
   })
+}
+
+/** A header of one column that holds a usual delimiter was most likely not meant to be one column. */
+function delimiterHint(columns: ReadonlySet<string>): string | null {
+  const [only = ''] = columns
+  const delimiter = columns.size === 1 ? /[;\t|]/.exec(only)?.[0] : undefined
+  if (delimiter === undefined) return null
+  const written = delimiter === '\t' ? '"\\t"' : `"${delimiter}"`
+  return `the header is one column, "${only}": if ${written} divides it, say so: input: {file: …, delimiter: ${written}}`
 }
 
 function listed(columns: ReadonlySet<string>): string {
