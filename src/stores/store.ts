@@ -5,7 +5,8 @@ import type { Outcome } from '../core/rows.ts'
 
 // What must survive a crash, in domain words. Methods are async and hold no transaction open across awaits; arguments
 // and answers can be cloned to a worker thread. Each method is one transaction; a method that writes takes the fence of
-// the writer's lease and answers `fenced` when a newer driver holds the run.
+// the writer's lease and answers `fenced` when a newer driver holds the run, or has discarded it. A run that is not there
+// reads as an empty one.
 
 /** Where bytes stand in a body file. */
 export interface BodyRef {
@@ -256,8 +257,12 @@ export interface RunStore {
     ids: { organizationId: string | null; workspaceId: string | null },
   ): Promise<'ok' | 'mismatch' | Fenced>
 
-  /** One driver a run. Takes a free or lapsed lease, or renews one's own; each taking raises the fence. */
+  /**
+   * One driver a run. Takes a lease that is free, lapsed or one's own; each taking raises the fence, one's own too.
+   * Throws `unknown_run`.
+   */
   acquireLease(run: string, holder: string, now: Instant, until: Instant): Promise<LeaseAnswer>
+  /** `fenced` too after the lease was released: a late renewal revives nothing. */
   renewLease(run: string, fence: number, until: Instant): Promise<'ok' | Fenced>
   releaseLease(run: string, fence: number): Promise<void>
   /** Who holds the run now, by its recorded lease, lapsed or not; null when nobody does. For `status`. */
@@ -266,6 +271,7 @@ export interface RunStore {
   addRows(run: string, fence: number, rows: readonly NewRow[]): Promise<'ok' | Fenced>
   /** Ascending by ordinal, from `afterOrdinal` (exclusive; -1 for the start). */
   rowsPage(run: string, afterOrdinal: number, limit: number): Promise<RowRecord[]>
+  /** In the order asked; ordinals that are not there are left out. `blocks` answers likewise. */
   rowsByOrdinal(run: string, ordinals: readonly number[]): Promise<RowRecord[]>
   assignGroups(
     run: string,
@@ -309,7 +315,10 @@ export interface RunStore {
     submission: number,
     change: SubmissionChange,
   ): Promise<'ok' | Fenced>
-  /** Rows of a refused or lost submission go back to pending (their attempt counter goes back) or end as given. */
+  /**
+   * The rows that a refused or lost submission still holds go back to pending, and their attempt counter goes back;
+   * answers how many. In any other state of the submission its rows may be paid for: that is an assertion.
+   */
   returnRows(
     run: string,
     fence: number,
@@ -320,7 +329,10 @@ export interface RunStore {
   /** Ends every pending row with the outcome `canceled`, without an attempt; answers how many. */
   cancelPendingRows(run: string, fence: number): Promise<number | Fenced>
 
-  /** Attempts, row states and ledger entries of a chunk of results, atomically; idempotent by (submission, ordinal). */
+  /**
+   * Attempts, row states and ledger entries of a chunk of results, atomically; idempotent by (submission, ordinal). A
+   * row that the submission no longer holds keeps its state: the attempt and its entry are history and money.
+   */
   recordResults(
     run: string,
     fence: number,
