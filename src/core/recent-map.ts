@@ -15,6 +15,8 @@ export class RecentMap<Value> {
   #young = new Map<string, Value>()
   #old = new Map<string, Value>()
   #youngLength = 0
+  /** Of the texts held: to look for a text in a Map, all of it must be hashed. */
+  readonly #lengths = new Set<number>()
   readonly #met = new Uint32Array(MET_SLOTS)
   readonly #lengthMax: number
 
@@ -24,6 +26,7 @@ export class RecentMap<Value> {
   }
 
   get(text: string): Value | undefined {
+    if (!this.#lengths.has(text.length)) return undefined
     const young = this.#young.get(text)
     if (young !== undefined) return young
     const old = this.#old.get(text)
@@ -33,12 +36,13 @@ export class RecentMap<Value> {
 
   set(text: string, value: Value): void {
     if (text.length > this.#lengthMax / 4) return
-    if (this.#young.has(text) || this.#wasMet(text)) this.#keep(text, value)
+    if (this.#wasMet(text) || this.get(text) !== undefined) this.#keep(text, value)
   }
 
   #keep(text: string, value: Value): void {
     if (!this.#young.has(text)) this.#youngLength += text.length
     this.#young.set(text, value)
+    this.#lengths.add(text.length)
     if (this.#youngLength <= this.#lengthMax / 2) return
     this.#old = this.#young
     this.#young = new Map()

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { CountText } from './token-estimate.ts'
 
 // Counting runs at a few megabytes a second; a job may have hundreds of megabytes of text that no two rows share. Past a
@@ -162,6 +162,6 @@ function classOf(textBytes: number): number {
 }
 
 function isSampled(text: string, seed: string): boolean {
-  const digest = createHash('sha256').update(seed).update('\n').update(text).digest()
+  const digest = hash('sha256', `${seed}\n${text}`, 'buffer')
   return digest.readUInt32LE(0) % ONE_IN === 0
 }
