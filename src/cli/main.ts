@@ -30,25 +30,26 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (error.code === 'EPIPE') process.exit(0)
     throw error
   })
-  const parsed = parseArguments(argv)
-  if (parsed.kind === 'exit') {
-    ;(parsed.code === 0 ? process.stdout : process.stderr).write(parsed.text)
-    return parsed.code
-  }
-  const terminal = openTerminal(parsed.flags['json'] === true, process.env)
-  const { openSession } = await import('./session.ts')
-  const session = openSession(terminal, parsed.flags, process.env)
+  const terminal = openTerminal(argv.includes('--json'), process.env)
+  let session: Session | null = null
   try {
+    const parsed = parseArguments(argv)
+    if (parsed.kind === 'help') {
+      await terminal.out(parsed.text)
+      return 0
+    }
+    const { openSession } = await import('./session.ts')
+    session = openSession(terminal, parsed.flags, process.env)
     const command = await MODULES[parsed.command]()
     return await command.run(session, parsed.args, parsed.flags)
   } catch (error) {
-    if (session.interrupted) return session.interruptedCode
+    if (session?.interrupted) return session.interruptedCode
     terminal.clearStatus()
-    terminal.say(terminal.json ? JSON.stringify(errorJson(error)) : renderError(error))
+    terminal.say(terminal.json ? JSON.stringify(errorJson(error)) : renderError(error, process.cwd()))
     if (error instanceof TitheError) return error.exitCode
     if (error instanceof AssertionError) return 2
     return 3
   } finally {
-    await session.close()
+    await session?.close()
   }
 }

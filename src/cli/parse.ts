@@ -1,5 +1,6 @@
 import { Argument, Command as Commander, CommanderError, Option } from 'commander'
 import packageJson from '../../package.json' with { type: 'json' }
+import { TitheError } from '../core/errors.ts'
 import { COMMANDS, type Command, type CommandName, type Flag, GLOBAL_FLAGS } from './flags.ts'
 
 export type Parsed =
@@ -9,14 +10,15 @@ export type Parsed =
       readonly args: readonly string[]
       readonly flags: Readonly<Record<string, string | boolean | undefined>>
     }
-  | { readonly kind: 'exit'; readonly code: number; readonly text: string }
+  | { readonly kind: 'help'; readonly text: string }
 
 const EXIT_CODES = `
-Exit codes: 0 all rows succeeded · 1 finished, some did not · 2 usage or configuration ·
-3 upstream or store unavailable · 4 stopped for a human · 5 in progress
+Exit codes: 0 all rows succeeded · 1 finished, some did not · 2 usage or
+configuration · 3 upstream or store unavailable · 4 stopped for a human ·
+5 in progress
 `
 
-/** What was typed, validated and nothing more: parsing does nothing. */
+/** What was typed, validated and nothing more: parsing does nothing. @throws TitheError `bad_command_line`. */
 export function parseArguments(argv: readonly string[]): Parsed {
   let parsed: Parsed | null = null
   let text = ''
@@ -33,9 +35,24 @@ export function parseArguments(argv: readonly string[]): Parsed {
     program.parse(argv.length === 0 ? ['--help'] : [...argv], { from: 'user' })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
-    return { kind: 'exit', code: error.exitCode === 0 ? 0 : 2, text }
+    if (error.exitCode === 0) return { kind: 'help', text }
+    throw misspelt(error.message, argv)
   }
-  return parsed ?? { kind: 'exit', code: 2, text: program.helpInformation() }
+  return parsed ?? { kind: 'help', text: program.helpInformation() }
+}
+
+/** Commander's words, which end in its suggestion, as an error of ours. */
+function misspelt(words: string, argv: readonly string[]): TitheError {
+  const [, message = words, suggestion] = /^(?:error: )?(.*?)(?:\n\((.*)\))?$/s.exec(words.trim()) ?? []
+  const known = COMMANDS.find((command) => argv.includes(command.name))
+  const help = known === undefined ? 'tithe --help' : `tithe ${known.name} --help`
+  return new TitheError('bad_command_line', message, {
+    hint: `${suggestion === undefined ? '' : `${lowerFirst(suggestion)} `}'${help}' lists what there is`,
+  })
+}
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1)
 }
 
 export function buildProgram(
@@ -86,9 +103,9 @@ function optionOf(flag: Flag): Option {
 }
 
 function examplesText(command: Command): string {
-  const width = Math.max(...command.examples.map(([line]) => line.length))
-  const lines = command.examples.map(
-    ([line, says]) => `  ${says === '' ? line : `${line.padEnd(width)}  # ${says}`}`,
-  )
+  const lines = command.examples.flatMap(([line, says]) => [
+    ...(says === '' ? [] : [`  # ${says}`]),
+    `  ${line}`,
+  ])
   return `\nExamples:\n${lines.join('\n')}\n`
 }

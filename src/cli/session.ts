@@ -60,8 +60,8 @@ export function openSession(terminal: Terminal, flags: Flags, environment: NodeJ
     home: () => openOnce(),
     existingHome: async () => (existsSync(folder) ? openOnce() : null),
     async findRun(argument) {
-      const { store } = await openOnce()
-      const found = await store.runs.findRuns(argument ?? '')
+      // Asking for a run leaves nothing behind where there is none.
+      const found = existsSync(folder) ? await (await openOnce()).store.runs.findRuns(argument ?? '') : []
       const [run] = found
       if (run === undefined) {
         throw new TitheError(
@@ -69,6 +69,7 @@ export function openSession(terminal: Terminal, flags: Flags, environment: NodeJ
           argument ? `no run begins with ${argument}` : 'there is no run yet',
           {
             hint: argument ? "'tithe status' shows the latest run" : "start one: 'tithe run job.yaml'",
+            where: { file: folder },
           },
         )
       }

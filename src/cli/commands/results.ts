@@ -7,8 +7,8 @@ import { outputFlag, writeResultsFile } from '../results-file.ts'
 import type { Session } from '../session.ts'
 
 export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
-  const { store } = await session.home()
   const { id, state } = await session.findRun(args[0])
+  const { store } = await session.home()
   const only = typeof flags['only'] === 'string' ? flags['only'] : undefined
   const raw = flags['raw'] === true
   if (raw && typeof flags['format'] === 'string') {

@@ -18,8 +18,8 @@ interface Status {
 }
 
 export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
-  const { store, clock } = await session.home()
   const { id } = await session.findRun(args[0])
+  const { store, clock } = await session.home()
   let printed = ''
   for (;;) {
     const status = await readStatus(session, id)
