@@ -3,6 +3,7 @@ import { evolve, type SubmissionEvent, type SubmissionState } from '../core/batc
 import { TitheError } from '../core/errors.ts'
 import type { Instant } from '../core/instant.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
+import { mayBeBatch } from './may-be-batch.ts'
 import type {
   AttemptCounts,
   AttemptRecord,
@@ -356,13 +357,14 @@ class MemoryRuns implements RunStore {
     const stored = this.#held(run, fence)
     if (stored === null) return 'fenced'
     const found = this.#submission(run, submission)
-    const state = found?.record.state
+    assert(found !== undefined, `submission ${submission} of run ${run} exists when its rows return`)
+    const { record } = found
     assert(
-      state === 'refused' || state === 'lost',
-      `rows return from a submission that is refused or lost, not from one that is ${state ?? 'not there'}`,
+      !mayBeBatch(record),
+      `rows do not return from a batch that is ${record.state}: they may be paid for`,
     )
     let returned = 0
-    for (const ordinal of found!.ordinals) {
+    for (const ordinal of found.ordinals) {
       const row = stored.rows.get(ordinal)!
       if (row.state !== 'submitted' || row.submission !== submission) continue
       row.state = 'pending'

@@ -502,7 +502,6 @@ export function storeContract(under: StoreUnderTest): void {
       const fence = await started(runs, [newRow(0), newRow(1), newRow(2)])
       const number = await plan(runs, fence, [0, 1])
       const back = { kind: 'pending', notBefore: LATER } as const
-      await assert.rejects(runs.returnRows(RUN, fence, number, back), /refused or lost/)
       await events(runs, fence, number, ['intent_recorded', 'refused'])
       await runs.recordResults(RUN, fence, number, [result(number, 1, { outcome: 'invalid', billed: false })])
       assert.equal(await runs.returnRows(RUN, fence, number, back), 1)
@@ -511,6 +510,28 @@ export function storeContract(under: StoreUnderTest): void {
       assert.deepEqual([row?.state, row?.attempts, row?.notBefore], ['pending', 0, LATER])
       assert.deepEqual([decided?.state, decided?.attempts], ['done', 1])
       assert.deepEqual(ordinals(await runs.pendingRows(RUN, LATER, null, 10)), [0, 2])
+    })
+
+    stored('rows of a batch that may be paid for do not go back', async ({ runs }) => {
+      const fence = await started(runs, [newRow(0)])
+      const number = await plan(runs, fence, [0])
+      const back = { kind: 'pending', notBefore: null } as const
+      for (const kind of ['intent_recorded', 'accepted', 'cancel_requested', 'ended'] as const) {
+        await events(runs, fence, number, [kind])
+        await assert.rejects(runs.returnRows(RUN, fence, number, back), /may be paid for/)
+      }
+      assert.equal((await runs.rowsPage(RUN, -1, 1))[0]?.state, 'submitted')
+    })
+
+    stored('rows that were never sent go back, and those of realtime calls', async ({ runs }) => {
+      const fence = await started(runs, [newRow(0)])
+      const back = { kind: 'pending', notBefore: null } as const
+      assert.equal(await runs.returnRows(RUN, fence, await plan(runs, fence, [0]), back), 1)
+      const answer = await runs.planSubmission(fence, submissionRecord({ kind: 'realtime' }), [0])
+      const number = answer.kind === 'planned' ? answer.number : 0
+      await events(runs, fence, number, ['intent_recorded', 'accepted'])
+      assert.equal(await runs.returnRows(RUN, fence, number, back), 1)
+      await assert.rejects(runs.returnRows(RUN, fence, 9, back))
     })
 
     stored('a row that went on to another submission is not returned by the first', async ({ runs }) => {

@@ -316,8 +316,9 @@ export interface RunStore {
     change: SubmissionChange,
   ): Promise<'ok' | Fenced>
   /**
-   * The rows that a refused or lost submission still holds go back to pending, and their attempt counter goes back;
-   * answers how many. In any other state of the submission its rows may be paid for: that is an assertion.
+   * The rows that a submission still holds go back to pending, and their attempt counter goes back; answers how many.
+   * For one that was never sent, was refused or is lost, and for realtime calls. While a batch of it may exist
+   * (`may-be-batch.ts`) its rows may be paid for: that is an assertion.
    */
   returnRows(
     run: string,

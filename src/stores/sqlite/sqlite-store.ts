@@ -6,6 +6,7 @@ import { TitheError } from '../../core/errors.ts'
 import type { Instant } from '../../core/instant.ts'
 import type { LedgerEntry } from '../../core/ledger.ts'
 import { openBodyFiles } from '../body-files.ts'
+import { mayBeBatch } from '../may-be-batch.ts'
 import type {
   AttemptCounts,
   AttemptRecord,
@@ -400,15 +401,13 @@ class SqliteRuns implements RunStore {
     then: { kind: 'pending'; notBefore: Instant | null },
   ): Promise<number | Fenced> {
     return this.#write(run, fence, (number) => {
-      const state = this.#db.get<{ state: SubmissionState }>(
+      const from = this.#db.get<Pick<SubmissionRecord, 'kind' | 'state'>>(
         sql.STATE_OF_SUBMISSION,
         number,
         submission,
-      )?.state
-      assert(
-        state === 'refused' || state === 'lost',
-        `rows return from a submission that is refused or lost, not from one that is ${state ?? 'not there'}`,
       )
+      assert(from !== undefined, `submission ${submission} of run ${run} exists when its rows return`)
+      assert(!mayBeBatch(from), `rows do not return from a batch that is ${from.state}: they may be paid for`)
       return this.#db.run(sql.RETURN_ROWS, then.notBefore, number, submission)
     })
   }

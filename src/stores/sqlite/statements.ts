@@ -218,7 +218,7 @@ export const ROWS_OF_SUBMISSION = `
 SELECT ordinal FROM submission_rows
 WHERE run = (SELECT number FROM runs WHERE id = ?) AND submission = ? AND ordinal > ? ORDER BY ordinal LIMIT ?`
 
-export const STATE_OF_SUBMISSION = 'SELECT state FROM submissions WHERE run = ? AND number = ?'
+export const STATE_OF_SUBMISSION = 'SELECT kind, state FROM submissions WHERE run = ? AND number = ?'
 
 /** Compare-and-set. */
 export const SET_SUBMISSION_STATE =
