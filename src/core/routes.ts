@@ -366,6 +366,14 @@ function unpricedNeed({ profile, catalogue, settings }: RouteTerms) {
   }
 }
 
+/** Models differ in their minimums and tokenizers, so each has its own reason. */
+function nowhereToMark({ profile }: RouteTerms, placed: Placed): string {
+  const reasons = new Map(placed.map(({ placement }, i) => [placement.elsewhere, profile.pools[i]!.model]))
+  if (reasons.size === 0) return 'a model of the job has no price'
+  if (reasons.size === 1) return placed[0]!.placement.elsewhere
+  return [...reasons].map(([reason, model]) => `${model}: ${reason}`).join('; ')
+}
+
 function refusalOf(shape: RouteShape, terms: RouteTerms, placed: Placed, p95Ms: number): string | null {
   const { settings, profile } = terms
   if (shape.tier === 'batch' && settings.batch === 'off') return 'the job says batch: off'
@@ -377,7 +385,7 @@ function refusalOf(shape: RouteShape, terms: RouteTerms, placed: Placed, p95Ms: 
     if (settings.cache !== 'auto' && settings.cache.ttl !== shape.ttl) {
       return `the job asks for marks of ${settings.cache.ttl}`
     }
-    if (markedRows(placed) === 0) return placed[0]?.placement.elsewhere ?? 'a model of the job has no price'
+    if (markedRows(placed) === 0) return nowhereToMark(terms, placed)
   }
   if (settings.withinMs !== null && p95Ms > settings.withinMs) {
     return `95 % finish in ${formatDuration(p95Ms)}, later than within: ${formatDuration(settings.withinMs)}`

@@ -284,6 +284,30 @@ test('where nothing is shared no route sets marks, and plain batch is chosen', (
   assert.match(routeOf(short, 'batch_primed_1h').refused!, /1 short of the minimum of 1,024/)
 })
 
+test('what stands against marks is said for each model of a job', () => {
+  const prefix = (name: string, tokens: number) => [
+    { path: 'system[0]', hash: `p1:${sha256Hex(name)}`, tokens, markable: true, mark: null },
+  ]
+  const rows = (model: string, prefixes: RowProfile['prefixes']) => [
+    { model, prefixes },
+    { model, prefixes },
+  ]
+  const both = [
+    ...rows('claude-sonnet-4-6', prefix('sonnet', 1_000)),
+    ...rows('claude-haiku-5-5', prefix('haiku', 500)),
+  ]
+  const { groups, routes } = planned(both)
+  assert.deepEqual(
+    groups.map((group) => [group.model, /\d+ short of the minimum of [\d,]+/.exec(group.because)?.[0]]),
+    [
+      ['claude-sonnet-4-6', '24 short of the minimum of 1,024'],
+      ['claude-haiku-5-5', '12 short of the minimum of 512'],
+    ],
+  )
+  assert.match(routes.at(-1)!.refused!, /sonnet-4-6: 1,000 tokens .*; claude-haiku-5-5: 500 tokens/)
+  assert.match(planned(both, { cache: 'off' }).groups[1]!.because, /cache: off/)
+})
+
 test('a batch is never eligible for zero data retention, realtime is', () => {
   for (const route of stated(ARTICLE).routes) {
     assert.equal(route.zeroDataRetention, route.route.startsWith('realtime'), route.route)

@@ -112,8 +112,7 @@ function pricedPools(job: JobToPlan, onModel?: Model): PricedPool[] | null {
 function groupsOf(profile: JobProfile, taken: PricedRoute, all: readonly PricedRoute[]): GroupPlan[] {
   const { shape, placements, plan } = taken
   if (shape.marks === 'none' || placements.length === 0) {
-    const because = whyNoMarks(taken, all)
-    return profile.pools.map((pool) => unmarkedGroup(pool, pool.rows, because))
+    return profile.pools.map((pool, i) => unmarkedGroup(pool, pool.rows, whyNoMarks(taken, all, i)))
   }
   const { expected, certainty } = plan.hitRate ?? { expected: 0, certainty: 'assumed' }
   return profile.pools.flatMap((pool, i) => {
@@ -126,11 +125,15 @@ function groupsOf(profile: JobProfile, taken: PricedRoute, all: readonly PricedR
   })
 }
 
-/** Why the cheapest route of its tier is one without marks: what stands against the cheapest with marks. */
-function whyNoMarks({ shape, plan }: PricedRoute, all: readonly PricedRoute[]): string {
+/** Why the cheapest route of its tier is one without marks: what stands against the cheapest with marks, or in a pool. */
+function whyNoMarks({ shape, plan }: PricedRoute, all: readonly PricedRoute[], pool: number): string {
   const marked = all.filter((other) => other.shape.tier === shape.tier && other.shape.marks !== 'none')
   const possible = marked.filter((other) => other.plan.refused === null)
-  if (possible.length === 0) return marked[0]!.plan.refused!
+  if (possible.length === 0) {
+    const { refused } = marked[0]!.plan
+    const own = marked[0]!.placements[pool]?.placement.elsewhere
+    return own !== undefined && refused!.includes(own) ? own : refused!
+  }
   const [cheapest] = possible
     .map((other) => other.plan)
     .sort((a, b) => (a.cost!.best < b.cost!.best ? -1 : 1))
