@@ -15,7 +15,7 @@ import { reconcile } from './reconcile.ts'
 import { releaseWave } from './release-wave.ts'
 import { RunContext, unfenced } from './run-context.ts'
 import type { RunDeps } from './run-deps.ts'
-import { record, type StopReason, submit } from './submit.ts'
+import { record, returnRows, type StopReason, submit } from './submit.ts'
 
 const LEASE_MS = MINUTE_MS
 const RENEW_MS = 15 * SECOND_MS
@@ -51,7 +51,6 @@ export async function drive(runId: string, deps: RunDeps, options: DriveOptions)
   const renewal = keepLease(runId, fence, deps, renewing.signal)
   try {
     const context = await openContext(runId, deps, fence, options)
-    if (options.cancel) await cancelOpen(context)
     return await loop(context, options)
   } finally {
     renewing.abort()
@@ -71,6 +70,7 @@ async function loop(context: RunContext, options: DriveOptions): Promise<DriveEn
     const earlier = (at: Instant | null) => {
       if (at !== null && (until === null || at < until)) until = at
     }
+    if (options.cancel) await cancelOpen(context)
     for (const submission of await openSubmissions(context)) {
       const command = decide(
         { ...submission, calling: context.calling.has(submission.number) },
@@ -174,10 +174,6 @@ async function decideWave(context: RunContext, options: DriveOptions): Promise<N
   const nextRowAt = await runs.nextRowAt(context.run.id, now)
   const [ready] = await runs.pendingRows(context.run.id, now, null, 1)
   const tier = context.deps.catalogue.rules.tiers[context.settings.tier]
-  if (options.cancel && counts.pending > 0) {
-    unfenced(await runs.cancelPendingRows(context.run.id, context.fence), context.run.id)
-    return decideWave(context, options)
-  }
   const decision = nextWave({
     now,
     route: context.plan.chosen,
@@ -240,27 +236,16 @@ async function finish(context: RunContext, to: 'finished' | 'canceled'): Promise
   return { kind: 'finished' }
 }
 
-/** Cancels upstream what is there. Rows that come back for another attempt later end in the loop's next round. */
+/** Cancels upstream what is there; asked again in every round, for what has come to light or back since. */
 async function cancelOpen(context: RunContext): Promise<void> {
   const { deps, run, fence } = context
   unfenced(await deps.store.runs.cancelPendingRows(run.id, fence), run.id)
   for (const submission of await openSubmissions(context)) {
     if (submission.state === 'planned') {
-      unfenced(
-        await deps.store.runs.returnRows(run.id, fence, submission.number, {
-          kind: 'pending',
-          notBefore: null,
-        }),
-        run.id,
-      )
-      await record(context, submission, 'intent_recorded', 'canceled before it was sent', {})
-      await record(
-        context,
-        { ...submission, state: 'submitting' },
-        'refused',
-        'canceled before it was sent',
-        {},
-      )
+      const why = 'canceled before it was sent'
+      await record(context, submission, 'intent_recorded', why, {})
+      await record(context, { ...submission, state: 'submitting' }, 'refused', why, {})
+      await returnRows(context, submission.number, null)
       unfenced(await deps.store.runs.cancelPendingRows(run.id, fence), run.id)
     }
     if (submission.state !== 'in_progress') continue
@@ -278,8 +263,7 @@ async function cancelOpen(context: RunContext): Promise<void> {
 
 async function endRealtime(context: RunContext, submission: SubmissionRecord): Promise<void> {
   const { deps, run, fence } = context
-  const back = { kind: 'pending', notBefore: null } as const
-  unfenced(await deps.store.runs.returnRows(run.id, fence, submission.number, back), run.id)
+  await returnRows(context, submission.number, null)
   unfenced(await deps.store.runs.cancelPendingRows(run.id, fence), run.id)
   await record(context, submission, 'ended', 'canceled', { because: 'canceled before every row was asked' })
   await record(context, { ...submission, state: 'ended' }, 'ingested', 'canceled', {})
@@ -306,6 +290,11 @@ async function openContext(
     options.budgetPicoUsd === undefined ? stored : { ...stored, budgetPicoUsd: options.budgetPicoUsd }
   const context = new RunContext(deps, run, settings, parsePlanJson(run.planJson), fence)
   await recallLedger(context)
+  // A crash between a refusal and the return of its rows would leave them in no hand; returning them again is harmless.
+  for (const submission of await deps.store.runs.submissions(run.id)) {
+    if (submission.state === 'refused' || submission.state === 'lost')
+      await returnRows(context, submission.number, null)
+  }
   return context
 }
 

@@ -4,7 +4,7 @@ import { formatDuration, MINUTE_MS, parseTimestamp, plusMs } from '../core/insta
 import type { SubmissionRecord } from '../stores/store.ts'
 import type { MessageBatch } from '../upstreams/upstream.ts'
 import { type RunContext, unfenced } from './run-context.ts'
-import { acceptAs, record, type StopReason } from './submit.ts'
+import { acceptAs, record, returnRows, type StopReason } from './submit.ts'
 
 /** A create that the list has not shown for so long is presumed lost: an assumption, since nothing proves it. */
 const PRESUME_LOST_AFTER_MS = 30 * MINUTE_MS
@@ -35,13 +35,7 @@ export async function reconcile(context: RunContext, submission: SubmissionRecor
   if (open === 0 && ageMs >= PRESUME_LOST_AFTER_MS) {
     const why = `the upstream's list has not shown it for ${formatDuration(ageMs)}; its rows are sent again`
     await record(context, submission, 'presumed_lost', why, { because: why })
-    unfenced(
-      await deps.store.runs.returnRows(run.id, fence, submission.number, {
-        kind: 'pending',
-        notBefore: null,
-      }),
-      run.id,
-    )
+    await returnRows(context, submission.number, null)
     deps.emit({ kind: 'note', message: `submission ${submission.number}: ${why}` })
     return null
   }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { assert } from '../core/assert.ts'
 import { customIdFor } from '../core/custom-id.ts'
 import { sha256Hex } from '../core/digest.ts'
 import { type Instant, MINUTE_MS, parseTimestamp, plusMs } from '../core/instant.ts'
@@ -58,8 +59,7 @@ export async function submit(context: RunContext, submission: SubmissionRecord):
     await record(context, submitting, 'refused', 'the create never left', {
       because: 'the upstream could not be reached',
     })
-    const back = { kind: 'pending', notBefore: null } as const
-    unfenced(await deps.store.runs.returnRows(run.id, fence, submission.number, back), run.id)
+    await returnRows(context, submission.number, null)
     throw error
   } finally {
     context.calling.delete(submission.number)
@@ -79,10 +79,7 @@ export async function submit(context: RunContext, submission: SubmissionRecord):
       const notBefore = waits ? plusMs(context.now(), answer.headers.retryAfterMs ?? BACK_OFF_MS) : null
       const why = `${answer.error.status} ${answer.error.type}: ${answer.error.message}`
       await record(context, submitting, 'refused', why, { because: why })
-      unfenced(
-        await deps.store.runs.returnRows(run.id, fence, submission.number, { kind: 'pending', notBefore }),
-        run.id,
-      )
+      await returnRows(context, submission.number, notBefore)
       if (!waits) return `the upstream refused a batch of ${counted.rows} rows: ${why}`
       deps.emit({
         kind: 'note',
@@ -125,6 +122,19 @@ export async function acceptAs(
   context.deps.emit({ kind: 'submitted', submission: { ...submission, ...change, state: 'in_progress' } })
 }
 
+/** Rows of a submission that will not be answered go into a later one, not before the given instant. */
+export async function returnRows(
+  context: RunContext,
+  submission: number,
+  notBefore: Instant | null,
+): Promise<void> {
+  const { deps, run, fence } = context
+  unfenced(
+    await deps.store.runs.returnRows(run.id, fence, submission, { kind: 'pending', notBefore }),
+    run.id,
+  )
+}
+
 /** One step of a submission's state, with its event. */
 export async function record(
   context: RunContext,
@@ -135,7 +145,11 @@ export async function record(
 ): Promise<void> {
   const { deps, run, fence } = context
   const event = { kind, from: submission.state, at: context.now(), detail }
-  unfenced(await deps.store.runs.recordEvent(run.id, fence, submission.number, event, change), run.id)
+  const answer = await deps.store.runs.recordEvent(run.id, fence, submission.number, event, change)
+  assert(
+    unfenced(answer, run.id) === 'ok',
+    `submission ${submission.number} is in the state ${submission.state}`,
+  )
 }
 
 interface CountedBody {
@@ -231,6 +245,8 @@ async function* renderSubmission(context: RunContext, submission: SubmissionReco
   const renderer = new RowRenderer(context.run.id, context.deps)
   const marks = JSON.parse(submission.marksJson) as MarksByGroup
   for await (const row of submissionRows(context.deps.store, context.run.id, submission.number)) {
-    yield await renderer.render(row, (row.group === null ? null : marks[row.group]) ?? [])
+    // A row that could not be rendered the first time has its outcome already.
+    if (row.state === 'submitted')
+      yield await renderer.render(row, (row.group === null ? null : marks[row.group]) ?? [])
   }
 }
