@@ -48,6 +48,7 @@ const CLOSING = new Set([0x7d, 0x5d])
  * takes it, if it is there twice. Writing the parsed value again would not do: it loses key order and digits.
  */
 function memberBytes(json: Uint8Array, name: string): Uint8Array {
+  const view = Buffer.from(json.buffer, json.byteOffset, json.byteLength)
   let depth = 0
   let keyStart = -1
   let key = ''
@@ -57,7 +58,7 @@ function memberBytes(json: Uint8Array, name: string): Uint8Array {
     const byte = json[i]!
     if (byte === QUOTE) {
       const start = i
-      for (i++; json[i] !== QUOTE; i++) if (json[i] === BACKSLASH) i++
+      i = stringEnd(view, i)
       if (depth === 1 && valueStart === -1) {
         keyStart = start
         key = JSON.parse(utf8.decode(json.subarray(keyStart, i + 1)))
@@ -75,4 +76,13 @@ function memberBytes(json: Uint8Array, name: string): Uint8Array {
     }
   }
   return found!
+}
+
+/** Place of the quote that closes the string. Prompts are long strings: the next quote is looked for, not each byte. */
+function stringEnd(json: Buffer, start: number): number {
+  for (let end = json.indexOf(QUOTE, start + 1); ; end = json.indexOf(QUOTE, end + 1)) {
+    let backslashes = 0
+    while (json[end - 1 - backslashes] === BACKSLASH) backslashes++
+    if (backslashes % 2 === 0) return end
+  }
 }

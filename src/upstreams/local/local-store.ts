@@ -11,6 +11,7 @@ import type {
 } from '../../stores/served-store.ts'
 import type { CacheEntry } from './cache.ts'
 import type { InvoiceLine } from './invoice.ts'
+import { SharedBeginning } from './shared-beginning.ts'
 
 /** What one answered request leaves behind, besides its answer. */
 export interface LocalEffects {
@@ -20,7 +21,8 @@ export interface LocalEffects {
 }
 
 // A row is found by one integer: batch × 2²⁰ + row (a batch has at most 100,000 rows). Bodies stand apart from rows, so
-// that forgetting them touches nothing else. Every commit carries the service's time.
+// that forgetting them touches nothing else; what many begin with stands in `beginnings`, under the id of the first row
+// that was stored without it. Every commit carries the service's time.
 const SCHEMA = `
   CREATE TABLE service (only INTEGER PRIMARY KEY CHECK (only = 1), now_ms INTEGER);
   INSERT INTO service VALUES (1, NULL);
@@ -44,7 +46,8 @@ const SCHEMA = `
     expired INTEGER NOT NULL DEFAULT 0
   ) STRICT;
   CREATE TABLE rows (id INTEGER PRIMARY KEY, custom_id TEXT NOT NULL) STRICT;
-  CREATE TABLE bodies (id INTEGER PRIMARY KEY, params BLOB NOT NULL) STRICT;
+  CREATE TABLE bodies (id INTEGER PRIMARY KEY, beginning INTEGER, rest BLOB NOT NULL) STRICT;
+  CREATE TABLE beginnings (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
   CREATE TABLE results (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, ends_at INTEGER NOT NULL, line BLOB NOT NULL) STRICT;
   CREATE TABLE cache_entries (
     key TEXT PRIMARY KEY, ttl TEXT NOT NULL, readable_at INTEGER NOT NULL, expires_at INTEGER NOT NULL
@@ -80,6 +83,10 @@ export class LocalStore implements ServedBatchStore<LocalEffects | null> {
   readonly #db: DatabaseSync
   readonly #groupRows: number
   readonly #statements = new Map<string, StatementSync>()
+  /** Of the batch that is being received. */
+  #received: { readonly batch: number; readonly shared: SharedBeginning } | null = null
+  /** The beginning that was read last. */
+  #beginning: { readonly id: number; readonly bytes: Uint8Array } | null = null
   #pending: { id: number; result: ServedResult; effects: LocalEffects | null; at: Instant }[] = []
 
   /** `groupRows`: results that may be lost together in a crash; they are executed again. */
@@ -114,10 +121,15 @@ export class LocalStore implements ServedBatchStore<LocalEffects | null> {
   }
 
   async addRows(batch: number, rows: readonly ServedRow[]): Promise<void> {
+    if (this.#received?.batch !== batch) this.#received = { batch, shared: new SharedBeginning() }
+    const { shared } = this.#received
     this.#transaction(() => {
       for (const { row, customId, params } of rows) {
-        this.#run('INSERT INTO rows (id, custom_id) VALUES (?, ?)', batch * BATCH_SPAN + row, customId)
-        this.#run('INSERT INTO bodies (id, params) VALUES (?, ?)', batch * BATCH_SPAN + row, params)
+        const id = batch * BATCH_SPAN + row
+        const { beginning, fresh, rest } = shared.split(id, params)
+        if (fresh !== null) this.#run('INSERT INTO beginnings (id, bytes) VALUES (?, ?)', id, fresh)
+        this.#run('INSERT INTO rows (id, custom_id) VALUES (?, ?)', id, customId)
+        this.#run('INSERT INTO bodies (id, beginning, rest) VALUES (?, ?, ?)', id, beginning, rest)
       }
     })
   }
@@ -209,7 +221,7 @@ export class LocalStore implements ServedBatchStore<LocalEffects | null> {
         Number(counts['succeeded']) + Number(counts['errored']),
         batch,
       )
-      this.#run('DELETE FROM bodies WHERE id BETWEEN ? AND ?', ...span)
+      this.#forgetBodies(batch)
       this.#saveNow(at)
     })
   }
@@ -229,17 +241,27 @@ export class LocalStore implements ServedBatchStore<LocalEffects | null> {
     const waiting: ServedRow[] = []
     let sizeBytes = 0
     const found = this.#prepare(
-      `SELECT rows.id, custom_id, params FROM rows JOIN bodies USING (id)
+      `SELECT rows.id, custom_id, beginning, rest FROM rows JOIN bodies USING (id)
        WHERE rows.id > ? AND rows.id <= ? AND NOT EXISTS (SELECT 1 FROM results WHERE results.id = rows.id)
        ORDER BY rows.id LIMIT ?`,
     ).iterate(batch * BATCH_SPAN + afterRow, spanOf(batch)[1], limit.rows)
-    for (const { id, custom_id, params } of found) {
-      sizeBytes += (params as Uint8Array).byteLength
+    for (const { id, custom_id, beginning, rest } of found) {
+      const params = this.#joined(beginning as number | null, rest as Uint8Array)
+      sizeBytes += params.byteLength
       if (waiting.length > 0 && sizeBytes > limit.sizeBytes) break
       const row = (id as number) - batch * BATCH_SPAN
-      waiting.push({ row, customId: custom_id as string, params: params as Uint8Array })
+      waiting.push({ row, customId: custom_id as string, params })
     }
     return waiting
+  }
+
+  #joined(beginning: number | null, rest: Uint8Array): Uint8Array {
+    if (beginning === null) return rest
+    if (this.#beginning?.id !== beginning) {
+      const { bytes } = this.#get('SELECT bytes FROM beginnings WHERE id = ?', beginning)!
+      this.#beginning = { id: beginning, bytes: bytes as Uint8Array }
+    }
+    return Buffer.concat([this.#beginning.bytes, rest])
   }
 
   async unendedRows(batch: number, at: Instant): Promise<Instant[]> {
@@ -378,11 +400,22 @@ export class LocalStore implements ServedBatchStore<LocalEffects | null> {
   }
 
   #forget(batch: number): void {
-    const span = spanOf(batch)
-    for (const table of ['rows', 'bodies', 'results']) {
-      this.#run(`DELETE FROM ${table} WHERE id BETWEEN ? AND ?`, ...span)
-    }
+    this.#forgetBodies(batch)
+    this.#forgetSpan('rows', batch)
+    this.#forgetSpan('results', batch)
     this.#run('DELETE FROM batches WHERE number = ?', batch)
+  }
+
+  #forgetBodies(batch: number): void {
+    // Numbers of batches that were discarded come again.
+    this.#received = null
+    this.#beginning = null
+    this.#forgetSpan('bodies', batch)
+    this.#forgetSpan('beginnings', batch)
+  }
+
+  #forgetSpan(table: 'rows' | 'results' | 'bodies' | 'beginnings', batch: number): void {
+    this.#run(`DELETE FROM ${table} WHERE id BETWEEN ? AND ?`, ...spanOf(batch))
   }
 
   #transaction<T>(work: () => T): T {
