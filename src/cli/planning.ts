@@ -22,7 +22,7 @@ export async function openJob(session: Session, path: string, flags: Flags): Pro
 }
 
 function overridden(settings: JobSettings, flags: Flags, session: Session): JobSettings {
-  const withinMs = textOf(flags, 'within', parseDuration, 'a duration such as 90m or 6h')
+  const withinMs = textOf(flags, 'within', positive(parseDuration), 'a duration such as 90m or 6h')
   return {
     ...settings,
     withinMs: withinMs ?? settings.withinMs,
@@ -32,7 +32,14 @@ function overridden(settings: JobSettings, flags: Flags, session: Session): JobS
 }
 
 export function budgetFlag(flags: Flags): JobSettings['budgetPicoUsd'] {
-  return textOf(flags, 'budget', parseUsd, 'dollars such as 12.50')
+  return textOf(flags, 'budget', positive(parseUsd), 'dollars such as 12.50')
+}
+
+function positive<T extends number | bigint>(parse: (text: string) => T | null): (text: string) => T | null {
+  return (text) => {
+    const value = parse(text)
+    return value !== null && value > 0 ? value : null
+  }
 }
 
 function textOf<T>(flags: Flags, name: string, parse: (text: string) => T | null, what: string): T | null {

@@ -47,13 +47,16 @@ export function checkModel(catalogue: Catalogue, name: string, conditions: Model
     ]
   }
   if (retires && (!retires.notBefore || retires.at <= at + MAY_RETIRE_WITHIN_MS)) {
+    const isOver = retires.at <= at
     const message = retires.notBefore
-      ? `${name} is promised until ${retires.date} only`
+      ? `${name} ${isOver ? 'was' : 'is'} promised until ${retires.date} only`
       : `${name} is deprecated and retires on ${retires.date}`
     problems.push(
       problem('model_retires', message, {
         severity: 'warning',
-        hint: 'rows that it has not answered by then will be errored',
+        hint: isOver
+          ? 'it may retire any day; rows that it has not answered by then will be errored'
+          : 'rows that it has not answered by then will be errored',
         where,
       }),
     )

@@ -75,8 +75,10 @@ export async function* renderRows(recipe: RowRecipe): AsyncGenerator<InputRow | 
 
     const own = overridesOf(record.columns, recipe, report)
     let chosen = recipe.settings.models
+    let isRefused = false
     if (own.model !== null) {
       const resolved = resolve(own.model)
+      isRefused = resolved.problems.some((found) => found.severity === 'error')
       problems.push(...resolved.problems.map((found) => ({ ...found, where })))
       chosen = [resolved.id]
     } else if (chosen.length === 0) {
@@ -102,7 +104,8 @@ export async function* renderRows(recipe: RowRecipe): AsyncGenerator<InputRow | 
         }),
       )
     }
-    if (prompt.messages.every((message) => (message['content'] as readonly Json[]).length === 0)) {
+    const isEmpty = prompt.messages.every((message) => (message['content'] as readonly Json[]).length === 0)
+    if (isEmpty) {
       report(
         'empty_prompt',
         'the row leaves the prompt empty',
@@ -113,7 +116,8 @@ export async function* renderRows(recipe: RowRecipe): AsyncGenerator<InputRow | 
     for (const model of chosen.length === 0 ? [''] : chosen) {
       const request = requestOf(recipe, model, own, prompt.system, prompt.messages)
       const found = [...problems]
-      if (model !== '') {
+      // What an empty prompt or a model that is gone would also be refused for is no news.
+      if (model !== '' && !isEmpty && !isRefused) {
         for (const one of recipe.checkRequest(request, own)) {
           if (!recipe.said.some((said) => said.code === one.code && said.message === one.message)) {
             found.push({
@@ -256,7 +260,9 @@ function paramsOverride(value: Json, column: string, report: Report): JsonObject
     report('bad_override', `"${column}" is not a JSON object`, 'write request parameters: {"temperature": 0}')
     return {}
   }
-  for (const key of Object.keys(params)) {
+  const { stream, ...others } = params as JsonObject
+  if (stream === true) report('bad_override', `"${column}" may not set stream`, 'every answer is read whole')
+  for (const key of Object.keys(others)) {
     // `max_tokens` has no other way to differ by row; the others have their own keys, or belong to the template.
     if (key !== 'max_tokens' && OWN_PARAMS[key]) {
       report(
@@ -266,7 +272,7 @@ function paramsOverride(value: Json, column: string, report: Report): JsonObject
       )
     }
   }
-  return params
+  return others
 }
 
 function expectedOf(columns: JsonObject, settings: JobSettings, report: Report): Json | undefined {

@@ -20,6 +20,14 @@ export interface JobText {
   where(path: JobPath, part?: 'key' | 'value'): Where
 }
 
+const QUOTES_HINT = 'put quotes around a text that holds ": ", "#" or begins with { or ['
+
+const SYNTAX_HINTS: Readonly<Record<string, string>> = {
+  DUPLICATE_KEY: 'the key stands there twice: keep one',
+  TAB_AS_INDENT: 'indent with spaces',
+  BLOCK_AS_IMPLICIT_KEY: `${QUOTES_HINT}; a file is named as {file: path}`,
+}
+
 /** Parses YAML, and JSON, which is YAML as well: one parser, so that every error has its line and column. */
 export function parseJobText(text: string, file: string): JobText {
   const lines = new LineCounter()
@@ -45,10 +53,7 @@ export function parseJobText(text: string, file: string): JobText {
   const kind = extname(file).toLowerCase() === '.json' ? 'JSON' : 'YAML'
   const problems = document.errors.map((error) =>
     problem('bad_job_syntax', `${file} is not valid ${kind}: ${lowerFirst(error.message)}`, {
-      hint:
-        kind === 'YAML'
-          ? 'put quotes around a text that holds ": ", "#" or begins with { or ['
-          : 'mend the JSON',
+      hint: SYNTAX_HINTS[error.code] ?? (kind === 'YAML' ? QUOTES_HINT : 'mend the JSON'),
       where: at(error.pos[0]),
     }),
   )

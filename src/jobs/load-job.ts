@@ -308,6 +308,14 @@ function checkKeys(
       }),
     )
   }
+  if (job.params?.['stream'] === true) {
+    reading.problems.push(
+      problem('own_param', '`params` may not hold `stream`', {
+        hint: 'remove it: a batch has nobody to stream to, and in realtime each answer is read whole',
+        where: reading.where(['params', 'stream'], 'key'),
+      }),
+    )
+  }
   const config = job.params?.['output_config']
   if (job.output?.schema != null && isObject(config) && config['format'] !== undefined) {
     reading.problems.push(

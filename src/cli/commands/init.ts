@@ -8,15 +8,13 @@ export async function run(session: Session, args: readonly string[]): Promise<nu
   try {
     writeFileSync(file, starterJob(), { flag: 'wx' })
   } catch (error) {
-    const taken = (error as NodeJS.ErrnoException).code === 'EEXIST'
-    throw new TitheError(
-      'cannot_write',
-      taken ? `${file} is there already` : `cannot write: ${(error as Error).message}`,
-      {
-        where: { file },
-        hint: taken ? "name another file: 'tithe init other.yaml'" : 'choose a folder that you may write to',
-      },
-    )
+    const { code } = error as NodeJS.ErrnoException
+    const taken = code === 'EEXIST'
+    const reason = code === 'ENOENT' ? 'its folder does not exist' : (error as Error).message
+    throw new TitheError('cannot_write', taken ? `${file} is there already` : `${file}: ${reason}`, {
+      where: { file },
+      hint: taken ? "name another file: 'tithe init other.yaml'" : 'choose a folder that you may write to',
+    })
   }
   session.terminal.say(`wrote ${file}; next: tithe plan ${file}`)
   return 0

@@ -14,7 +14,7 @@ import { catalogueFor, isHolderGone, planningDeps, THIS_PROCESS, type UpstreamCh
 import { chooseUpstream, describeUpstream } from '../choose-upstream.ts'
 import { driveRun } from '../drive-run.ts'
 import type { Flags } from '../flags.ts'
-import { openJob, planningOptions } from '../planning.ts'
+import { budgetFlag, openJob, planningOptions } from '../planning.ts'
 import { renderPlan } from '../render-plan.ts'
 import { outputFlag } from '../results-file.ts'
 import type { Session } from '../session.ts'
@@ -39,6 +39,12 @@ export async function run(session: Session, args: readonly string[], flags: Flag
   const upstream = describeUpstream(choice)
   const fingerprint = sha256Hex(`${upstream}\n${await fingerprintJob(job)}`)
   const earlier = await earlierRun(deps, fingerprint)
+  if (earlier?.state === 'stopped' && (budgetFlag(flags) === null || flags['detach'] === true)) {
+    throw new TitheError('stopped', `this job has run ${earlier.id}, which stopped: ${earlier.stopReason}`, {
+      hint: `'tithe resume ${earlier.id}' goes on, 'tithe cancel ${earlier.id}' ends it`,
+      exitCode: 4,
+    })
+  }
   if (earlier !== null && earlier.state !== 'finished') {
     terminal.say(`this job has an unfinished run: going on with ${earlier.id}`)
     return goOn(session, earlier, choice, flags, output)
@@ -108,11 +114,13 @@ async function goOn(
   output: string | null,
 ): Promise<number> {
   if (flags['detach'] === true) return detach(session, found, flags, output)
+  const budgetPicoUsd = budgetFlag(flags)
   return driveRun(session, {
     run: found,
     choice,
     catalogue: catalogueFor(settingsFromJson(found.settingsJson)),
-    options: { once: false, acceptProbe: found.state === 'stopped' },
+    // A run that stopped for a human does not go on because a script tries again: only `resume` is such a decision.
+    options: { once: false, acceptProbe: false, ...(budgetPicoUsd === null ? {} : { budgetPicoUsd }) },
     output,
   })
 }
@@ -130,7 +138,10 @@ async function detach(
   const args = ['resume', found.id, '--home', dir]
   if (output !== null) args.push('--output', output)
   if (flags['realTime'] === true) args.push('--real-time')
-  if (typeof flags['speed'] === 'string') args.push('--speed', flags['speed'])
+  for (const name of ['speed', 'concurrency', 'budget']) {
+    const value = flags[name]
+    if (typeof value === 'string') args.push(`--${name}`, value)
+  }
   const child = spawn(process.execPath, [process.argv[1]!, ...args], {
     detached: true,
     stdio: ['ignore', log, log],
