@@ -56,7 +56,14 @@ export class RowDescriber {
       effortDefault: model?.parameters.effortDefault ?? null,
     }
     const hashes = prefixHashes(request, blocks, settings, this.#prefixes)
-    const estimate = estimateBlocks(request, blocks, model ?? FALLBACK_MODEL, this.#measurer, this.#facts)
+    const stored = this.#splitter.split(request, row.sharedBlocks)
+    const bytes = ELEMENT_BYTES + stored.paramsBytes
+    const tooLarge = rowTooLarge({ ordinal: row.ordinal, bytes }, this.#catalogue.rules.batchBytesMax)
+    // Counting what no batch can hold would take minutes to say nothing more.
+    const estimate =
+      tooLarge === null
+        ? estimateBlocks(request, blocks, model ?? FALLBACK_MODEL, this.#measurer, this.#facts)
+        : { low: 0, best: 0, high: 0, prefixTokens: blocks.map(() => 0) }
     const marks = new Map(marksOf(request, blocks).map((mark) => [mark.index, mark.ttl]))
     const prefixes: PrefixPosition[] = []
     for (const [index, block] of blocks.entries()) {
@@ -71,8 +78,7 @@ export class RowDescriber {
         mark: marks.get(index) ?? null,
       })
     }
-    const stored = this.#splitter.split(request, row.sharedBlocks)
-    const problems = this.#problems(row, model, estimate, prefixes, stored.paramsBytes)
+    const problems = this.#problems(row, model, estimate, prefixes, tooLarge)
     return {
       profile: {
         ordinal: row.ordinal,
@@ -106,12 +112,15 @@ export class RowDescriber {
   #problems(
     row: InputRow,
     model: Model | null,
-    estimate: TokenEstimate,
+    estimate: Pick<TokenEstimate, 'low' | 'best'>,
     prefixes: readonly PrefixPosition[],
-    paramsBytes: number,
+    tooLarge: Problem | null,
   ): Problem[] {
     const { request } = row
-    const where = row.line === null ? {} : { line: row.line }
+    const where = {
+      ...(row.file === undefined ? {} : { file: row.file }),
+      ...(row.line === null ? {} : { line: row.line }),
+    }
     const problems: Problem[] = []
     const marked = prefixes.some((prefix) => prefix.mark !== null)
     const maxTokens = typeof request['max_tokens'] === 'number' ? request['max_tokens'] : 0
@@ -136,8 +145,6 @@ export class RowDescriber {
         }),
       )
     }
-    const bytes = ELEMENT_BYTES + paramsBytes
-    const tooLarge = rowTooLarge({ ordinal: row.ordinal, bytes }, this.#catalogue.rules.batchBytesMax)
     if (tooLarge !== null) problems.push({ ...tooLarge, where })
     return problems
   }

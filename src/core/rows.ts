@@ -12,6 +12,8 @@ export interface InputRow extends ApiSettings {
   readonly userId: string
   /** 1-based line or record number in the input; null for a file that is itself the row. */
   readonly line: number | null
+  /** The file that holds the line; absent for rows that a program gives. */
+  readonly file?: string
   /**
    * The Messages body without `stream`. Attachments stand in it as blocks whose source is
    * `{type: 'tithe_attachment', path, sha256, media_type, size_bytes}`: the bytes are read again when the row is sent.

@@ -134,6 +134,7 @@ export async function* renderRows(recipe: RowRecipe): AsyncGenerator<InputRow | 
             ordinal: ordinal++,
             userId: userId!,
             line,
+            ...(recipe.source.file === null ? {} : { file: recipe.source.file }),
             request,
             apiVersion: own.apiVersion,
             betas: own.betas,

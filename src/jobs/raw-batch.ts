@@ -67,6 +67,7 @@ export async function* rawBatchRows(
           ordinal: ordinal++,
           userId: userId as string,
           line,
+          file: path,
           // As resolved, so that an alias and its id are one model to the planner and to the price book.
           request: resolved.id === model ? params : { ...params, model: resolved.id },
           apiVersion: settings.apiVersion,
