@@ -62,6 +62,7 @@ async function conclude(
     session.terminal.say(`run ${run.id} is in progress; go on with 'tithe resume ${run.id}'`)
     return 5
   }
+  if (!session.terminal.json) session.terminal.say('')
   await printReport(session, run.id, catalogue, local)
   if (output !== null) await writeResultsFile(store, run.id, output)
   const state = (await store.runs.findRuns(run.id))[0]!.state

@@ -12,19 +12,19 @@ export function progressPrinter(terminal: Terminal): (event: RunEvent) => void {
   return (event) => {
     switch (event.kind) {
       case 'wave':
-        return say(`wave ${event.wave} ${event.wave_kind}: ${event.rows} rows (${event.because})`)
+        return say(`\nwave ${event.wave} ${event.wave_kind}: ${plural(event.rows, 'row')} (${event.because})`)
       case 'submitted': {
         const { number, rows, sizeBytes, upstreamBatchId, createdAt } = event.submission
         const when = createdAt === null ? '' : ` at ${formatTimestamp(createdAt).slice(11, 19)}`
         return say(
-          `  batch ${number} ${upstreamBatchId}: ${rows} rows, ${formatBytes(sizeBytes)}, accepted${when}`,
+          `  batch ${number} ${upstreamBatchId}: ${plural(rows, 'row')}, ${formatBytes(sizeBytes)}, accepted${when}`,
         )
       }
       case 'ingested': {
         const { number, rows, createdAt, endedAt } = event.submission
         const took =
           createdAt !== null && endedAt !== null ? ` in ${formatDuration(endedAt - createdAt)}` : ''
-        return say(`  batch ${number}: ${rows} results read, ended${took}`)
+        return say(`  batch ${number}: ${plural(rows, 'result')} read, ended${took}`)
       }
       case 'note':
         return say(`  note: ${event.message}`)
@@ -51,6 +51,10 @@ function progressText(progress: RunProgress): string {
     `hits ${progress.hitRate === null ? '–' : `${(progress.hitRate * 100).toFixed(0)} %`}`,
     `left ${progress.etaMs === null ? 'unknown' : formatDuration(progress.etaMs)}`,
   ].join(' · ')
+}
+
+function plural(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`
 }
 
 export function formatBytes(bytes: number): string {

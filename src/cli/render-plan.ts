@@ -1,7 +1,7 @@
 import { createColors } from 'picocolors'
 import { DAY_MS, formatDuration, HOUR_MS, MINUTE_MS } from '../core/instant.ts'
 import { formatUsd, type PicoUsd } from '../core/money.ts'
-import type { Band, GroupPlan, RouteName, RoutePlan, RunPlan } from '../core/run-plan.ts'
+import type { Band, GroupPlan, RoutePlan, RunPlan } from '../core/run-plan.ts'
 import { renderTable, wrapText } from './table.ts'
 
 export interface PlanView {
@@ -96,7 +96,7 @@ function marks(plan: RunPlan): string[] {
 function groupText(group: GroupPlan): string {
   const at = group.marks.map((mark) => `${mark.path} (${mark.ttl})`).join(' and ')
   const what = group.marks.length === 0 ? 'no mark of ours' : `mark ${at}${group.prime ? ', primed' : ''}`
-  return `${plural(group.rows, 'row', 'rows')} of ${group.model}: ${what}: ${group.because}`
+  return `${plural(group.rows, 'row', 'rows')} of ${group.model}: ${what}: ${withRouteTexts(group.because)}`
 }
 
 function template(plan: RunPlan, width: number): string[] {
@@ -189,7 +189,7 @@ function routeNotes(plan: RunPlan): string[] {
 }
 
 function chosenLines(plan: RunPlan, chosen: RoutePlan): string[] {
-  const lines = [`${routeText(plan.chosen)}: ${plan.chosenBecause}`]
+  const lines = [`${routeText(plan.chosen)}: ${withRouteTexts(plan.chosenBecause)}`]
   if (chosen.cost !== null && chosen.cost.low !== chosen.cost.high) {
     lines.push(
       `${formatUsd(chosen.cost.low)} to ${formatUsd(chosen.cost.high)} over the bands of tokens, output and hits together`,
@@ -251,8 +251,13 @@ function models(plan: RunPlan, width: number): string[] {
   ]
 }
 
-function routeText(route: RouteName): string {
+export function routeText(route: string): string {
   return route.replace('realtime_cache', 'realtime + cache').replaceAll('_', ' ')
+}
+
+/** Reasons name routes as data does. */
+function withRouteTexts(reason: string): string {
+  return reason.replace(/\b(realtime|batch)_\w+/g, routeText)
 }
 
 function moneyText(amount: PicoUsd | null): string {

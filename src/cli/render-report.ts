@@ -4,6 +4,7 @@ import { formatUsd } from '../core/money.ts'
 import type { Bill, Report } from '../core/report.ts'
 import type { RunPlan } from '../core/run-plan.ts'
 import type { RunRecord } from '../stores/store.ts'
+import { routeText } from './render-plan.ts'
 import { renderTable } from './table.ts'
 
 /** A report for a person: what was done, what it cost and saved, how true the forecast was. */
@@ -102,7 +103,7 @@ function renderBill(bill: Bill, plan: RunPlan): string {
   return [
     table,
     `${bill.certainty}: ${total}${realtime}`,
-    `cache: ${hits} (route ${plan.chosen})`,
+    `cache: ${hits} (route: ${routeText(plan.chosen)})`,
     ...unpriced,
   ].join('\n')
 }
