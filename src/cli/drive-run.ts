@@ -1,8 +1,8 @@
 import { TitheError } from '../core/errors.ts'
 import type { Catalogue } from '../core/models.ts'
-import { type DriveEnd, type DriveOptions, drive } from '../runs/driver.ts'
+import { type DriveEnd, type DriveOptions, drive, refuseHeld } from '../runs/driver.ts'
 import type { RunRecord } from '../stores/store.ts'
-import { openUpstream, runDeps, type UpstreamChoice } from '../wiring.ts'
+import { isHolderGone, openUpstream, runDeps, type UpstreamChoice } from '../wiring.ts'
 import { exitCodeOf } from './exit-codes.ts'
 import { killAt } from './kill-at.ts'
 import { printReport } from './print-report.ts'
@@ -24,6 +24,7 @@ export async function driveRun(session: Session, driving: Driving): Promise<numb
   const { run, choice, catalogue, options } = driving
   const { terminal } = session
   const home = await session.home()
+  await refuseHeld(run.id, { ...home, wallClock: home.clock, isHolderGone })
   session.onInterrupt(`go on with 'tithe resume ${run.id}'`)
   const opened = await openUpstream(home, choice, catalogue)
   const kill = killAt(session.environment)

@@ -333,8 +333,31 @@ async function takeLease(runId: string, deps: RunDeps): Promise<number> {
     const second = await deps.store.runs.acquireLease(runId, deps.holder, after, plusMs(after, LEASE_MS))
     if (second.kind === 'held') return second.fence
   }
-  throw new TitheError('run_held', `run ${runId} is being driven by process ${first.holder}`, {
-    hint: `watch it with 'tithe status ${runId} --watch'`,
+  throw heldBy(runId, first.holder)
+}
+
+/** The live process that drives a run; null when nobody does, or its process is gone without a word. */
+export async function driverOf(
+  runId: string,
+  deps: Pick<RunDeps, 'store' | 'isHolderGone' | 'wallClock'>,
+): Promise<string | null> {
+  const lease = await deps.store.runs.leaseHolder(runId)
+  if (lease === null || lease.until <= deps.wallClock.now() || deps.isHolderGone(lease.holder)) return null
+  return lease.holder
+}
+
+/** For looking before an upstream is opened, which only one process may do with a local one. @throws `run_held` */
+export async function refuseHeld(
+  runId: string,
+  deps: Pick<RunDeps, 'store' | 'isHolderGone' | 'wallClock'>,
+): Promise<void> {
+  const driver = await driverOf(runId, deps)
+  if (driver !== null) throw heldBy(runId, driver)
+}
+
+function heldBy(runId: string, holder: string): TitheError {
+  return new TitheError('run_held', `run ${runId} is being driven by process ${holder}`, {
+    hint: `watch it with 'tithe status ${runId} --watch', or interrupt that process first: nothing is lost`,
   })
 }
 

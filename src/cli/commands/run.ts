@@ -9,6 +9,7 @@ import { formatUsd } from '../../core/money.ts'
 import type { RunPlan } from '../../core/run-plan.ts'
 import { fingerprintJob } from '../../jobs/fingerprint.ts'
 import { beginRun, earlierRun } from '../../runs/begin-run.ts'
+import { refuseHeld } from '../../runs/driver.ts'
 import type { RunRecord } from '../../stores/store.ts'
 import { catalogueFor, isHolderGone, planningDeps, THIS_PROCESS, type UpstreamChoice } from '../../wiring.ts'
 import { chooseUpstream, describeUpstream } from '../choose-upstream.ts'
@@ -46,6 +47,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
     })
   }
   if (earlier !== null && earlier.state !== 'finished') {
+    await refuseHeld(earlier.id, { ...deps, wallClock: deps.clock })
     terminal.say(`this job has an unfinished run: going on with ${earlier.id}`)
     return goOn(session, earlier, choice, flags, output)
   }

@@ -1,7 +1,9 @@
 import { isOpen } from '../../core/batch-state.ts'
 import { formatDuration, formatTimestamp, type Instant, plusMs, SECOND_MS } from '../../core/instant.ts'
 import { formatUsd, moneyFields } from '../../core/money.ts'
+import { driverOf } from '../../runs/driver.ts'
 import type { RowCounts, RunRecord, SubmissionRecord } from '../../stores/store.ts'
+import { isHolderGone } from '../../wiring.ts'
 import { exitCodeOf } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
 import type { Session } from '../session.ts'
@@ -14,6 +16,7 @@ interface Status {
   readonly counts: RowCounts
   readonly submissions: readonly SubmissionRecord[]
   readonly spentPicoUsd: bigint
+  /** The process that drives it; null when nobody does. */
   readonly driver: string | null
 }
 
@@ -35,7 +38,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
 }
 
 async function readStatus(session: Session, id: string): Promise<Status> {
-  const { store } = await session.home()
+  const { store, clock } = await session.home()
   const run = (await store.runs.findRuns(id)).find((one) => one.id === id)!
   let spentPicoUsd = 0n
   let after: { submission: number; ordinal: number } | null = null
@@ -50,7 +53,7 @@ async function readStatus(session: Session, id: string): Promise<Status> {
     counts: await store.runs.counts(id),
     submissions: await store.runs.submissions(id),
     spentPicoUsd,
-    driver: (await store.runs.leaseHolder(id))?.holder ?? null,
+    driver: await driverOf(id, { store, wallClock: clock, isHolderGone }),
   }
 }
 
@@ -118,6 +121,8 @@ function renderStatus({ run, counts, submissions, spentPicoUsd, driver }: Status
     `rows ${run.rows}: ${done} done, ${counts.submitted} in batches, ${counts.pending} not yet submitted`,
   ]
   if (run.state === 'running') lines.push(driverLine(counts, submissions))
+  if (run.state === 'running' && driver === null)
+    lines.push(`nobody drives it: 'tithe resume ${run.id}' goes on`)
   if (run.stopReason !== null)
     lines.push(`stopped: ${run.stopReason}`, `  hint: 'tithe resume ${run.id}' goes on`)
   lines.push(`spent ${formatUsd(spentPicoUsd)}`, '')
