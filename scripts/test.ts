@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const ALL = ['src/**/*.test.ts', 'tests/**/*.test.ts']
-const BY_PROCESS = /^tests\/(cli|kill|pack)[./]/
+const BY_PROCESS = /^tests\/(cli|docs|examples|kill|pack)[./]/
 const COUNTS = ['tests', 'pass', 'fail', 'cancelled', 'skipped'] as const
 type Counts = Record<(typeof COUNTS)[number], number>
 
