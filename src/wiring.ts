@@ -12,7 +12,7 @@ import type { JsonObject } from './core/json.ts'
 import { type Catalogue, findModel } from './core/models.ts'
 import { promptBlocks } from './core/prompt.ts'
 import { sampledCounter } from './core/sample-count.ts'
-import { estimateBlocks, type TokenMeasurer, tokenMeasurer } from './core/token-estimate.ts'
+import { estimateBlocks, type SizeOfPdf, tokenMeasurer } from './core/token-estimate.ts'
 import { loadCatalogue } from './facts/load.ts'
 import { loadPriors } from './facts/priors.ts'
 import { loadTokenFacts } from './facts/tokenizers.ts'
@@ -27,6 +27,7 @@ import { virtualClock } from './runtime/virtual.ts'
 import { compileSchema } from './schemas/json-schema.ts'
 import type { Store } from './stores/store.ts'
 import { sizeOfImage } from './tokens/image-size.ts'
+import { pdfSizes } from './tokens/pdf-sizes.ts'
 import { textCounter } from './tokens/text-counter.ts'
 import type { InvoiceLine } from './upstreams/local/invoice.ts'
 import { LocalStore, serviceStartOf } from './upstreams/local/local-store.ts'
@@ -142,9 +143,11 @@ export function openLocal(
   options: Pick<LocalOptions, 'file' | 'clock' | 'ids' | 'catalogue' | 'settings'>,
 ): Promise<LocalUpstream> {
   const { rules } = options.catalogue
+  const pdfs = pdfSizes(sharedCounter())
   return openLocalUpstream({
     ...options,
-    countTokens: requestCounter(),
+    countTokens: requestCounter(pdfs.sizeOf),
+    lookInto: pdfs.lookInto,
     checkRequest: (request, call) => checkRequest(request, { ...call, rules }),
     serveBatches,
   })
@@ -255,9 +258,9 @@ function sharedCounter(): (text: string) => number {
   return counter
 }
 
-function requestCounter() {
+function requestCounter(sizeOfPdf: SizeOfPdf) {
   const facts = loadTokenFacts()
-  const measurer: TokenMeasurer = tokenMeasurer(sharedCounter(), sizeOfImage, facts.media)
+  const measurer = tokenMeasurer(sharedCounter(), sizeOfImage, facts.media, sizeOfPdf)
   return (request: JsonObject, model: Parameters<typeof estimateBlocks>[2]) =>
     estimateBlocks(request, promptBlocks(request), model, measurer, facts)
 }

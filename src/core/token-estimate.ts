@@ -18,6 +18,9 @@ export type CountText = (text: string) => number
 /** Pixels of a base64 image; null when its bytes say nothing. */
 export type SizeOfImage = (base64: string) => PixelSize | null
 
+/** A base64 PDF that was looked into, text in tokens of the vocabulary; null when nobody has. */
+export type SizeOfPdf = (base64: string) => { readonly pages: number; readonly textTokens: number } | null
+
 /** What the constants of one tokenizer are; all in its tokens unless said otherwise. */
 export interface TokenizerFacts {
   /** Per token of the vocabulary, in texts and in the JSON of tool definitions. */
@@ -132,14 +135,19 @@ const MEASURES_REMEMBERED_LENGTH = 8_000_000
  * Measures blocks and schemas; a block that keeps coming back is counted twice and then known. Give it the `bytes` that
  * `promptBlocks` shares between rows rather than copies: then finding a handbook again does not read it again.
  */
-export function tokenMeasurer(count: CountText, sizeOfImage: SizeOfImage, media: MediaFacts): TokenMeasurer {
+export function tokenMeasurer(
+  count: CountText,
+  sizeOfImage: SizeOfImage,
+  media: MediaFacts,
+  sizeOfPdf: SizeOfPdf = () => null,
+): TokenMeasurer {
   const blocks = new RecentMap<BlockMeasure>(MEASURES_REMEMBERED_LENGTH)
   const schemas = new WeakMap<JsonObject, number>()
   return {
     block(block) {
       const known = blocks.get(block.bytes)
       if (known) return known
-      const measure = new Measuring(count, sizeOfImage, media).measure(block)
+      const measure = new Measuring(count, sizeOfImage, media, sizeOfPdf).measure(block)
       blocks.set(block.bytes, measure)
       return measure
     },
@@ -157,6 +165,7 @@ export function tokenMeasurer(count: CountText, sizeOfImage: SizeOfImage, media:
 class Measuring {
   readonly #count: CountText
   readonly #sizeOfImage: SizeOfImage
+  readonly #sizeOfPdf: SizeOfPdf
   readonly #media: MediaFacts
   readonly #sum = {
     text: 0,
@@ -174,9 +183,10 @@ class Measuring {
     unseenDocuments: 0,
   }
 
-  constructor(count: CountText, sizeOfImage: SizeOfImage, media: MediaFacts) {
+  constructor(count: CountText, sizeOfImage: SizeOfImage, media: MediaFacts, sizeOfPdf: SizeOfPdf) {
     this.#count = count
     this.#sizeOfImage = sizeOfImage
+    this.#sizeOfPdf = sizeOfPdf
     this.#media = media
   }
 
@@ -296,6 +306,11 @@ class Measuring {
       else this.#sum.text += textTokens
     } else if (isObject(source) && source['type'] === 'text') {
       this.#text(source['data'])
+    } else if (isObject(source) && source['type'] === 'base64' && typeof source['data'] === 'string') {
+      const size = this.#sizeOfPdf(source['data'])
+      this.#sum.pages += size?.pages ?? 0
+      this.#sum.text += size?.textTokens ?? 0
+      this.#sum.unseenDocuments += size === null ? 1 : 0
     } else if (isObject(source) && source['type'] === 'content') {
       this.#content(source['content'])
     } else {

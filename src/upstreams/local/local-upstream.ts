@@ -104,6 +104,8 @@ export interface LocalOptions {
   readonly ids: Ids
   readonly catalogue: Catalogue
   readonly countTokens: CountTokens
+  /** Reads what counting needs and cannot wait for (PDFs); called before each count. */
+  readonly lookInto?: (request: JsonObject) => Promise<void>
   readonly checkRequest: CheckRequest
   readonly serveBatches: ServeBatches
   readonly settings?: Partial<LocalSettings>
@@ -208,6 +210,7 @@ class LocalMessages implements Messages, RowExecutor<LocalEffects> {
   }
 
   async createMessage(body: Uint8Array, context: CallContext): Promise<MessageAnswer> {
+    await this.#lookInto(body)
     const { answer, endsAt, effects } = this.#execute(body, context, null)
     await this.#clock.sleepUntil(endsAt, this.#closing.signal)
     this.#store.recordCall(effects, this.#clock.now())
@@ -225,7 +228,20 @@ class LocalMessages implements Messages, RowExecutor<LocalEffects> {
     context: CallContext,
     row: { batchId: string; customId: string },
   ): Promise<ExecutedRow<LocalEffects>> {
+    await this.#lookInto(body)
     return this.#execute(body, context, row)
+  }
+
+  /** Time stands still meanwhile: reading a PDF takes the machine's time, not the service's. */
+  async #lookInto(body: Uint8Array): Promise<void> {
+    const { lookInto } = this.#options
+    if (
+      lookInto === undefined ||
+      !Buffer.from(body.buffer, body.byteOffset, body.byteLength).includes('"document"')
+    )
+      return
+    const request = parseBody(body)
+    if (request !== null) await this.#clock.hold(lookInto(request))
   }
 
   async countTokens(body: Uint8Array, context: CallContext): Promise<number> {
@@ -235,6 +251,7 @@ class LocalMessages implements Messages, RowExecutor<LocalEffects> {
     const checked = checkCall(counted, this.#refusalContext({ ...context, tier: 'standard' }))
     if (checked.kind === 'refused')
       throw new TitheError(checked.error.type, checked.error.message, { exitCode: 3 })
+    await this.#lookInto(body)
     const { perBlock, overheadTokens } = this.#options.countTokens(counted!, checked.model)
     return sum(perBlock) + overheadTokens
   }
