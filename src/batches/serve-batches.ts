@@ -68,8 +68,8 @@ interface Runner {
 }
 
 const CREATE_CHUNK_ROWS = 1_000
-const CREATE_CHUNK_BYTES = 4_000_000
-const WINDOW = { rows: 256, sizeBytes: 4_000_000 }
+const CREATE_CHUNK_BYTES = 1_000_000
+const WINDOW = { rows: 256, sizeBytes: 1_000_000 }
 const RESULTS_CHUNK_ROWS = 500
 const LIST_LIMIT_DEFAULT = 20
 const LIST_LIMIT_MAX = 1_000

@@ -105,17 +105,17 @@ export async function* submissionRows(
   }
 }
 
-/** The exact bytes of one element of a create's `requests`. */
+/** One element of a create's `requests`, exactly as it is sent. */
 export function batchElement(
   run: string,
   submission: number,
   rendered: { row: RowRecord; request: MessageRequest },
-): Buffer {
+): string {
   const customId = customIdFor({
     run,
     submission,
     ordinal: rendered.row.ordinal,
     userId: rendered.row.userId,
   })
-  return Buffer.from(`{"custom_id":"${customId}","params":${JSON.stringify(rendered.request)}}`)
+  return `{"custom_id":"${customId}","params":${JSON.stringify(rendered.request)}}`
 }

@@ -171,7 +171,7 @@ async function countBody(context: RunContext, submission: SubmissionRecord): Pro
     if (rendered.kind === 'rendered') {
       const element = batchElement(run.id, submission.number, rendered)
       digest.update(element)
-      sizeBytes += element.length + (rows > 0 ? 1 : 0)
+      sizeBytes += Buffer.byteLength(element) + (rows > 0 ? 1 : 0)
       rows += 1
       continue
     }
@@ -234,7 +234,7 @@ function bodyOf(context: RunContext, submission: SubmissionRecord, counted: Coun
     async *elements() {
       for await (const rendered of renderSubmission(context, submission)) {
         if (rendered.kind === 'rendered' && !counted.skipped.has(rendered.row.ordinal)) {
-          yield batchElement(context.run.id, submission.number, rendered)
+          yield Buffer.from(batchElement(context.run.id, submission.number, rendered))
         }
       }
     },
