@@ -1,4 +1,5 @@
 import { createColors } from 'picocolors'
+import { formatCount, formatPercent } from '../core/figures.ts'
 import { DAY_MS, formatDuration, HOUR_MS, MINUTE_MS } from '../core/instant.ts'
 import { formatUsd, type PicoUsd } from '../core/money.ts'
 import type { Band, GroupPlan, RoutePlan, RunPlan } from '../core/run-plan.ts'
@@ -72,7 +73,7 @@ function sizes(plan: RunPlan): string[] {
   const bytes = plan.requestBytes === null ? '' : ` · ${(plan.requestBytes / 1e6).toFixed(1)} MB of requests`
   const output =
     plan.outputTokens.source === 'unknown'
-      ? `output unknown, at most ${count(plan.outputTokens.high)} tokens (max_tokens)`
+      ? `output unknown, at most ${formatCount(plan.outputTokens.high)} tokens (max_tokens)`
       : `${bandText(plan.outputTokens)} output tokens (${plan.outputTokens.source})`
   return [
     `${plural(plan.rows, 'row', 'rows')}${invalid}${bytes}`,
@@ -89,7 +90,9 @@ function marks(plan: RunPlan): string[] {
   return [
     distinct,
     ...shown,
-    ...(rest.length === 0 ? [] : [`and ${count(rest.length)} more groups with ${count(more)} rows`]),
+    ...(rest.length === 0
+      ? []
+      : [`and ${formatCount(rest.length)} more groups with ${formatCount(more)} rows`]),
   ]
 }
 
@@ -107,7 +110,7 @@ function template(plan: RunPlan, width: number): string[] {
       plan.template.parts.map((part) => [
         part.path,
         part.kind,
-        part.bytes === null ? '' : count(part.bytes),
+        part.bytes === null ? '' : formatCount(part.bytes),
         part.note ?? '',
       ]),
       { width, indent: INDENT },
@@ -120,7 +123,7 @@ function waves(plan: RunPlan, width: number): string[] {
   return [
     renderTable(
       [{ header: 'wave' }, { header: 'rows', align: 'right' }, { header: '' }],
-      plan.waves.map((wave, i) => [`${i + 1} ${wave.kind}`, count(wave.rows), wave.because]),
+      plan.waves.map((wave, i) => [`${i + 1} ${wave.kind}`, formatCount(wave.rows), wave.because]),
       { width, indent: INDENT },
     ),
   ]
@@ -147,8 +150,8 @@ function routes(plan: RunPlan, paint: ReturnType<typeof createColors>): string {
         chosen ? '→' : route.refused === null ? '' : '✗',
         routeText(route.route),
         route.cost === null ? 'unpriced' : atMost + formatUsd(route.cost.best),
-        route.savings === null ? '–' : percent(route.savings),
-        route.hitRate === null ? '–' : percent(route.hitRate.expected),
+        route.savings === null ? '–' : formatPercent(route.savings),
+        route.hitRate === null ? '–' : formatPercent(route.hitRate.expected),
         extremeText(route),
         shortDuration(route.finishMs.median),
         shortDuration(route.finishMs.p95),
@@ -197,11 +200,11 @@ function chosenLines(plan: RunPlan, chosen: RoutePlan): string[] {
   }
   if (chosen.hitRate !== null)
     lines.push(
-      `hits ${percent(chosen.hitRate.expected)} (${chosen.hitRate.certainty}): ${chosen.hitRate.why}`,
+      `hits ${formatPercent(chosen.hitRate.expected)} (${chosen.hitRate.certainty}): ${chosen.hitRate.why}`,
     )
   if (chosen.expectedParts.length > 1) {
     const parts = chosen.expectedParts.map(
-      ({ what, share, cost }) => `${percent(share)} ${what} (${formatUsd(cost)} if all did)`,
+      ({ what, share, cost }) => `${formatPercent(share)} ${what} (${formatUsd(cost)} if all did)`,
     )
     lines.push(`made of ${parts.join('; ')}`)
   }
@@ -241,7 +244,7 @@ function models(plan: RunPlan, width: number): string[] {
         other.model,
         routeText(other.route),
         moneyText(other.cost?.best ?? null),
-        count(other.promptTokens.best),
+        formatCount(other.promptTokens.best),
         [other.note, ...other.wouldRefuse.map((reason) => `would refuse: ${reason}`)]
           .filter(Boolean)
           .join('; '),
@@ -265,7 +268,9 @@ function moneyText(amount: PicoUsd | null): string {
 }
 
 function bandText({ low, best, high }: Band<number>): string {
-  return low === high ? count(best) : `${count(best)} (${count(low)} to ${count(high)})`
+  return low === high
+    ? formatCount(best)
+    : `${formatCount(best)} (${formatCount(low)} to ${formatCount(high)})`
 }
 
 /** `45s`, `7m`, `2h40m`, `3d`: columns are narrow. */
@@ -276,14 +281,6 @@ function shortDuration(ms: number): string {
     .replace('min', 'm')
 }
 
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`
-}
-
-function count(value: number): string {
-  return value.toLocaleString('en-US')
-}
-
 function plural(value: number, one: string, many: string): string {
-  return `${count(value)} ${value === 1 ? one : many}`
+  return `${formatCount(value)} ${value === 1 ? one : many}`
 }

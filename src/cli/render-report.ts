@@ -1,4 +1,5 @@
 import type { InvoiceComparison } from '../core/compare-invoice.ts'
+import { formatCount, formatPercent } from '../core/figures.ts'
 import { type ForecastComparison, forecastText } from '../core/forecast.ts'
 import { formatUsd } from '../core/money.ts'
 import type { Bill, Report } from '../core/report.ts'
@@ -18,7 +19,7 @@ export function renderReport(
   const { rows } = report
   const parts = [
     `run ${run.id} · ${run.name} · ${run.state} · ${run.upstream}`,
-    `${count(rows.rows)} rows: ${outcomes(report)}`,
+    `${formatCount(rows.rows)} rows: ${outcomes(report)}`,
   ]
   if (report.accuracy !== null) parts.push(accuracyLine(report))
   for (const bill of report.bills) parts.push('', renderBill(bill, plan))
@@ -33,7 +34,7 @@ export function renderReport(
   if (invoice !== null) {
     parts.push(
       invoice.equal
-        ? `the ledger equals the upstream's invoice: ${count(invoice.lines)} rows, every token class`
+        ? `the ledger equals the upstream's invoice: ${formatCount(invoice.lines)} rows, every token class`
         : `the ledger DIFFERS from the upstream's invoice: ${invoice.differences.join('; ')}`,
     )
   }
@@ -55,17 +56,17 @@ function outcomes(report: Report): string {
   ] as const
   return named
     .filter(([rowCount]) => rowCount > 0)
-    .map(([rowCount, what]) => `${count(rowCount)} ${what}`)
+    .map(([rowCount, what]) => `${formatCount(rowCount)} ${what}`)
     .join(', ')
 }
 
 function accuracyLine(report: Report): string {
   const of = (accuracy: NonNullable<Report['accuracy']>) =>
-    `${percent(accuracy.mean)} (${count(accuracy.right)} of ${count(accuracy.scored)} wholly right)`
+    `${formatPercent(accuracy.mean)} (${formatCount(accuracy.right)} of ${formatCount(accuracy.scored)} wholly right)`
   const byModel =
     report.models.length < 2
       ? ''
-      : ` · ${report.models.map((model) => `${model.model} ${model.accuracy === null ? '–' : percent(model.accuracy.mean)}`).join(' · ')}`
+      : ` · ${report.models.map((model) => `${model.model} ${model.accuracy === null ? '–' : formatPercent(model.accuracy.mean)}`).join(' · ')}`
   return `accuracy ${of(report.accuracy!)}${byModel}`
 }
 
@@ -83,7 +84,7 @@ function renderBill(bill: Bill, plan: RunPlan): string {
       line.model,
       line.tier,
       line.class,
-      count(line.quantity),
+      formatCount(line.quantity),
       line.costPicoUsd === null ? 'unpriced' : formatUsd(line.costPicoUsd),
     ]),
   )
@@ -91,15 +92,15 @@ function renderBill(bill: Bill, plan: RunPlan): string {
   const realtime =
     bill.realtimePicoUsd === null || bill.savings === null
       ? ''
-      : `; in realtime without a cache ${formatUsd(bill.realtimePicoUsd)}: saved ${percent(bill.savings)}`
+      : `; in realtime without a cache ${formatUsd(bill.realtimePicoUsd)}: saved ${formatPercent(bill.savings)}`
   const hits =
     bill.cache.hitRate === null
       ? 'nothing was marked'
-      : `${percent(bill.cache.hitRate)} of ${count(bill.cache.marked)} marked rows read the cache`
+      : `${formatPercent(bill.cache.hitRate)} of ${formatCount(bill.cache.marked)} marked rows read the cache`
   const unpriced =
     bill.unpriced.entries === 0
       ? []
-      : [`unpriced: ${count(bill.unpriced.entries)} answers of ${bill.unpriced.models.join(', ')}`]
+      : [`unpriced: ${formatCount(bill.unpriced.entries)} answers of ${bill.unpriced.models.join(', ')}`]
   return [
     table,
     `${bill.certainty}: ${total}${realtime}`,
@@ -108,14 +109,6 @@ function renderBill(bill: Bill, plan: RunPlan): string {
   ].join('\n')
 }
 
-function count(value: number): string {
-  return value.toLocaleString('en-US')
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`
-}
-
 function signed(error: number): string {
-  return `${error >= 0 ? '+' : '−'}${percent(Math.abs(error))}`
+  return `${error >= 0 ? '+' : '−'}${formatPercent(Math.abs(error))}`
 }

@@ -1,5 +1,6 @@
 import { assert } from './assert.ts'
 import { type Problem, problem } from './errors.ts'
+import { formatCount } from './figures.ts'
 import { instant } from './instant.ts'
 import type { ApiRules } from './models.ts'
 import type { GroupPlan, RouteName, WavePlan } from './run-plan.ts'
@@ -65,7 +66,7 @@ export function rowTooLarge(row: RowToBatch, bytesMax: number): Problem | null {
   if (bytes <= bytesMax) return null
   return problem(
     'row_larger_than_batch',
-    `row ${row.ordinal + 1} makes a batch of ${bytes.toLocaleString('en-US')} bytes by itself; the limit is ${bytesMax.toLocaleString('en-US')}`,
+    `row ${row.ordinal + 1} makes a batch of ${formatCount(bytes)} bytes by itself; the limit is ${formatCount(bytesMax)}`,
     { hint: 'give large media as a url or file source, or split the row' },
   )
 }

@@ -1,3 +1,4 @@
+import { formatCount, formatPercent } from './figures.ts'
 import type { Estimate, PoolProfile, SharedPrefix } from './job-profile.ts'
 import type { Rates } from './models.ts'
 import type { Ttl } from './request.ts'
@@ -161,10 +162,10 @@ function whyUnmarked(pool: PoolProfile, terms: PlacementTerms, slots: number): s
   const shares = sharing(widest, tokens)
   const missing = terms.minimumTokens - tokens
   if (missing > 0) {
-    return `${shares}, ${count(missing)} short of the minimum of ${count(terms.minimumTokens)}: nothing would be cached`
+    return `${shares}, ${formatCount(missing)} short of the minimum of ${formatCount(terms.minimumTokens)}: nothing would be cached`
   }
   const uses = breakEvenUses(terms.rates, terms.ttl)
-  return `${shares}; a ${terms.ttl} mark pays from use ${uses}, above ${percent(breakEvenHitRate(terms.rates, terms.ttl))} hits`
+  return `${shares}; a ${terms.ttl} mark pays from use ${uses}, above ${formatPercent(breakEvenHitRate(terms.rates, terms.ttl))} hits`
 }
 
 /** The groups of a placement as the plan keeps them, with one without marks for the rows that stand outside. */
@@ -177,8 +178,8 @@ export function groupPlansOf(
   const scaled = (prefix: SharedPrefix) => Math.round(prefix.tokens * terms.tokenRatio)
   const groups = placement.groups.map((group): GroupPlan => {
     const ours = group.marks.filter((prefix) => prefix.mark === null)
-    const breakEven = percent(breakEvenHitRate(terms.rates, group.ttl))
-    const pays = `a ${group.ttl} mark pays above ${breakEven} hits, ${percent(how.hitRate)} are expected (${how.certainty})`
+    const breakEven = formatPercent(breakEvenHitRate(terms.rates, group.ttl))
+    const pays = `a ${group.ttl} mark pays above ${breakEven} hits, ${formatPercent(how.hitRate)} are expected (${how.certainty})`
     const owner = ours.length === 0 ? '; marked by the job itself, kept as it is' : ''
     return {
       group: group.prefix.hash,
@@ -224,13 +225,5 @@ export function groupOf(plan: RunPlan, rowPrefixes: readonly string[]): GroupPla
 }
 
 function sharing(prefix: SharedPrefix, tokens: number, rows: number = prefix.rows): string {
-  return `${count(tokens)} tokens to the end of ${prefix.path} are shared by ${count(rows)} rows`
-}
-
-function count(value: number): string {
-  return value.toLocaleString('en-US')
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`
+  return `${formatCount(tokens)} tokens to the end of ${prefix.path} are shared by ${formatCount(rows)} rows`
 }

@@ -1,3 +1,4 @@
+import { formatPercent } from './figures.ts'
 import type { JsonObject } from './json.ts'
 import { formatUsd, moneyFields, type PicoUsd, picoUsd } from './money.ts'
 import type { RunPlan } from './run-plan.ts'
@@ -93,17 +94,14 @@ export function forecastText({
   rows,
 }: ForecastComparison): string {
   const parts = [`${rows} rows answered`]
-  if (hitRate !== null) parts.push(`hits ${percent(hitRate.measured)} (planned ${percent(hitRate.forecast)})`)
+  if (hitRate !== null)
+    parts.push(`hits ${formatPercent(hitRate.measured)} (planned ${formatPercent(hitRate.forecast)})`)
   if (outputTokensPerRow !== null) {
     const { measured, forecast } = outputTokensPerRow
     parts.push(`${Math.round(measured)} output tokens a row (planned ${Math.round(forecast)})`)
   }
   if (expectedTotal !== null) parts.push(`the whole job at this rate ${formatUsd(expectedTotal)}`)
   return parts.join(', ')
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`
 }
 
 function line(forecast: number, measured: number): ForecastLine {

@@ -1,3 +1,4 @@
+import { formatCount } from './figures.ts'
 import { formatDate, type Instant } from './instant.ts'
 import {
   type Catalogue,
@@ -117,9 +118,9 @@ export function modelRows(catalogue: Catalogue, at: Instant, all: boolean): stri
 
 function rowsOf(model: Model, at: Instant): string[][] {
   const about = [
-    thousands(minimumCacheableTokens(model, at)),
-    thousands(model.contextTokens),
-    thousands(model.outputTokensMax),
+    formatCount(minimumCacheableTokens(model, at)),
+    formatCount(model.contextTokens),
+    formatCount(model.outputTokensMax),
     model.tokenizer,
     noteOf(model, at),
   ]
@@ -137,7 +138,7 @@ function rowsOf(model: Model, at: Instant): string[][] {
     const rates = cells.map((rate) => String(usdPerMillion(rate)))
     return from == null
       ? [model.id, ...rates, ...about]
-      : [`  prompts over ${thousands(from)}`, ...rates, '', '', '', '', '']
+      : [`  prompts over ${formatCount(from)}`, ...rates, '', '', '', '', '']
   })
 }
 
@@ -158,8 +159,4 @@ function isRetired({ retires, status }: Model, at: Instant): boolean {
 /** One dollar per million tokens is 1,000,000 picodollars per token. */
 function usdPerMillion(rate: bigint): number {
   return Number(rate) / 1e6
-}
-
-function thousands(value: number): string {
-  return value.toLocaleString('en-US')
 }

@@ -1,4 +1,5 @@
 import type { Survival } from './batch-latency.ts'
+import { formatPercent } from './figures.ts'
 import type { Estimate } from './job-profile.ts'
 import type { Scenario } from './pool-cost.ts'
 import type { Priors } from './priors.ts'
@@ -87,7 +88,7 @@ export function expectPrimed(
     hitRate: hitRateOf(
       { low: 0, best: reads + diesAfterRelease * cold, high: 1 },
       (marked - groups) / rows,
-      `an entry of ${ttl} lives for ${percent(reads)} of the rows and is dead at release for ${percent(goesUnmarked)}, by ${latencies} recorded batch latencies`,
+      `an entry of ${ttl} lives for ${formatPercent(reads)} of the rows and is dead at release for ${formatPercent(goesUnmarked)}, by ${latencies} recorded batch latencies`,
     ),
   }
 }
@@ -115,8 +116,4 @@ function certain(what: string, scenario: Scenario): Way {
 
 function always(ways: readonly Way[]): RouteExpectation['ways'] {
   return { low: ways, best: ways, high: ways }
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`
 }

@@ -2,6 +2,7 @@ import { latencyOfWaves, type Survival, survivalOf } from './batch-latency.ts'
 import { planWaves, rowsInFlightMax } from './batch-plan.ts'
 import { type Placement, type PlacementTerms, placeMarks } from './cache-plan.ts'
 import { savingsOf } from './cost.ts'
+import { formatCount } from './figures.ts'
 import type { Instant } from './instant.ts'
 import { formatDuration, MINUTE_MS } from './instant.ts'
 import type { JobSettings } from './job.ts'
@@ -302,7 +303,7 @@ function batchFinish(
     },
     bottleneck:
       full > 0
-        ? `queue limit of tier ${settings.tier}: ${rules.tiers[settings.tier].queuedRowsMax.toLocaleString('en-US')} rows`
+        ? `queue limit of tier ${settings.tier}: ${formatCount(rules.tiers[settings.tier].queuedRowsMax)} rows`
         : `batch latency, ${waves.length} ${waves.length === 1 ? 'wave' : 'waves'}`,
   }
 }
@@ -330,15 +331,15 @@ function realtimeFinish(terms: RouteTerms, placed: Placed, expected: Scenario): 
     const candidates = [...needs.values()].flatMap(({ limit, requests, input, output: tokens }) => [
       {
         minutes: requests / limit.requestsPerMinute,
-        what: `${limit.requestsPerMinute.toLocaleString('en-US')} requests`,
+        what: `${formatCount(limit.requestsPerMinute)} requests`,
       },
       {
         minutes: input / limit.inputTokensPerMinute,
-        what: `${limit.inputTokensPerMinute.toLocaleString('en-US')} input tokens`,
+        what: `${formatCount(limit.inputTokensPerMinute)} input tokens`,
       },
       {
         minutes: tokens / limit.outputTokensPerMinute,
-        what: `${limit.outputTokensPerMinute.toLocaleString('en-US')} output tokens`,
+        what: `${formatCount(limit.outputTokensPerMinute)} output tokens`,
       },
     ])
     return candidates.reduce((a, b) => (b.minutes > a.minutes ? b : a), { minutes: 0, what: 'nothing' })

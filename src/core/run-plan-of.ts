@@ -2,6 +2,7 @@ import { BATCH_FILL } from './batch-plan.ts'
 import { groupPlansOf, unmarkedGroup } from './cache-plan.ts'
 import { checkRequest } from './check-request.ts'
 import { type Problem, problem } from './errors.ts'
+import { formatCount } from './figures.ts'
 import type { Instant } from './instant.ts'
 import {
   type JobSettings,
@@ -235,7 +236,7 @@ function refusalsOf(model: Model, { sampleRequest, settings, at, catalogue }: Jo
 function tooLong(model: Model, promptTokens: number): string[] {
   if (promptTokens <= model.contextTokens) return []
   return [
-    `a prompt of about ${count(Math.round(promptTokens))} tokens; its context holds ${count(model.contextTokens)}`,
+    `a prompt of about ${formatCount(Math.round(promptTokens))} tokens; its context holds ${formatCount(model.contextTokens)}`,
   ]
 }
 
@@ -274,7 +275,7 @@ function problemsOf(
     found.push(
       problem(
         'output_unknown',
-        `the length of the answers is unknown: priced up to max_tokens (${count(profile.maxTokensMax)} a row)`,
+        `the length of the answers is unknown: priced up to max_tokens (${formatCount(profile.maxTokensMax)} a row)`,
         {
           severity: 'warning',
           hint: "set expected_output, or let 'tithe try' or the probe measure it",
@@ -285,7 +286,7 @@ function problemsOf(
   for (const priced of terms.pools ?? []) {
     const { low, best, high } = priced.pool.promptTokensMax
     if (high > priced.model.contextTokens) {
-      const size = `the largest prompt for ${priced.model.id} has about ${count(best)} tokens (up to ${count(high)}); its context holds ${count(priced.model.contextTokens)}`
+      const size = `the largest prompt for ${priced.model.id} has about ${formatCount(best)} tokens (up to ${formatCount(high)}); its context holds ${formatCount(priced.model.contextTokens)}`
       found.push(
         problem('prompt_too_long', size, {
           severity: low > priced.model.contextTokens ? 'error' : 'warning',
@@ -323,7 +324,7 @@ function markProblems({ pool, model, tokenRatio: ratio }: PricedPool, at: Instan
   const lowShare = total('best') === 0 ? 1 : total('low') / total('best')
   for (const prefix of pool.prefixes.values()) {
     const tokens = Math.round(prefix.tokens * ratio.best)
-    const sizes = `about ${count(tokens)} tokens to the end of ${prefix.path} are shared by ${count(prefix.rows)} rows; ${model.id} caches nothing below ${count(minimum)}`
+    const sizes = `about ${formatCount(tokens)} tokens to the end of ${prefix.path} are shared by ${formatCount(prefix.rows)} rows; ${model.id} caches nothing below ${formatCount(minimum)}`
     if (prefix.mark !== null && tokens < minimum) {
       found.push(
         problem('mark_below_minimum', `a mark of the job writes nothing: ${sizes}`, { severity: 'warning' }),
@@ -333,8 +334,4 @@ function markProblems({ pool, model, tokenRatio: ratio }: PricedPool, at: Instan
     }
   }
   return found
-}
-
-function count(value: number): string {
-  return value.toLocaleString('en-US')
 }
