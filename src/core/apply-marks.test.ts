@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { applyMarks, fittingMarks, removeMarks } from './apply-marks.ts'
+import { applyMarks, fittingMarks } from './apply-marks.ts'
 import type { Json, JsonObject } from './json.ts'
 import { prefixHashes } from './prefix-hash.ts'
 import { marksOf, promptBlocks } from './prompt.ts'
@@ -132,15 +132,20 @@ test('marking changes nothing that the model reads, and taking our marks out giv
       const marked = applyMarks(request, ours)
       const hashes = (one: MessageRequest) => prefixHashes(one, promptBlocks(one), settings)
       assert.deepEqual(hashes(marked), hashes(request))
-      const restored = removeMarks(marked, fittingMarks(request, ours))
-      assert.equal(JSON.stringify(asBlocks(restored)), JSON.stringify(asBlocks(request)))
+      const restored = structuredClone(asBlocks(marked))
+      for (const { path } of fittingMarks(request, ours)) {
+        const steps = (path.endsWith(']') ? path : `${path}[0]`).match(/[^.[\]]+/g)!
+        const block = steps.reduce((at, step) => at[step] as JsonObject, restored)
+        delete (block as { cache_control?: Json }).cache_control
+      }
+      assert.equal(JSON.stringify(restored), JSON.stringify(asBlocks(request)))
     }),
     { numRuns: 300 },
   )
 })
 
 /** Strings as the block that they are, keys in their order. */
-function asBlocks(request: MessageRequest): Json {
+function asBlocks(request: MessageRequest): JsonObject {
   const list = (value: Json | undefined): Json =>
     typeof value === 'string' ? [{ type: 'text', text: value }] : (value ?? null)
   return {

@@ -1,9 +1,10 @@
 import { assert } from './assert.ts'
 import { isObject, type Json, type JsonObject } from './json.ts'
+import { nestedBlocks, ttlOf } from './prompt.ts'
 import type { MessageRequest, Ttl } from './request.ts'
 import type { MarkPlan } from './run-plan.ts'
 
-// Sets `cache_control` in a request and takes it out again. What the model reads stays the same: a string becomes one
+// Sets `cache_control` in a request. What the model reads stays the same: a string becomes one
 // text block, which is the same prompt (prefix-hash.ts), and nothing else is touched.
 
 /** claude-api.md 3.1; as a default so that a row can be marked without the catalogue at hand. */
@@ -69,15 +70,6 @@ export function applyMarks(
   return marked
 }
 
-/** Takes out the marks at the given paths: the opposite of `applyMarks` for the marks that fitted. */
-export function removeMarks(request: MessageRequest, marks: readonly MarkPlan[]): MessageRequest {
-  let bare = request
-  for (const { path } of marks) {
-    bare = editBlock(bare, path, ({ cache_control: _mark, ...block }) => block)
-  }
-  return bare
-}
-
 /** Every block of the prompt in prompt order, with the marks in it, nested ones too: each takes a slot. */
 function markSites(request: MessageRequest): MarkSite[] {
   const sites: MarkSite[] = []
@@ -98,16 +90,9 @@ function markSites(request: MessageRequest): MarkSite[] {
 
 function marksIn(block: Json): Ttl[] {
   if (!isObject(block)) return []
-  const source = block['source']
-  const inner = block['type'] === 'document' && isObject(source) ? source['content'] : block['content']
   const own = ttlOf(block['cache_control'])
-  const nested = Array.isArray(inner) ? inner.flatMap(marksIn) : []
+  const nested = nestedBlocks(block).flatMap(marksIn)
   return own === null ? nested : [...nested, own]
-}
-
-function ttlOf(cacheControl: Json | undefined): Ttl | null {
-  if (!isObject(cacheControl)) return null
-  return cacheControl['ttl'] === '1h' ? '1h' : '5m'
 }
 
 /** `system` and `messages[0].content` name the block that a string is: the same as its first block. */

@@ -26,3 +26,15 @@ export function isAttachmentSource(value: unknown): value is AttachmentSource & 
 export function base64Length(sizeBytes: number): number {
   return 4 * Math.ceil(sizeBytes / 3)
 }
+
+/** The source as it is sent. */
+export function base64Source(source: AttachmentSource, bytes: Uint8Array): JsonObject {
+  return { type: 'base64', media_type: source.media_type, data: Buffer.from(bytes).toString('base64') }
+}
+
+/** Bytes by which the JSON of a request grows when the source stands in it as base64. */
+export function growthWhenSent(source: AttachmentSource): number {
+  const empty = JSON.stringify(base64Source(source, new Uint8Array()))
+  const stored = JSON.stringify(source)
+  return Buffer.byteLength(empty) + base64Length(source.size_bytes) - Buffer.byteLength(stored)
+}

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { isObject, type Json, type JsonObject } from './json.ts'
 import type { Effort } from './models.ts'
-import type { PromptBlock, Section } from './prompt.ts'
+import { lastUserTurn, type PromptBlock, type Section } from './prompt.ts'
 import type { ApiSettings, MessageRequest } from './request.ts'
 
 /**
@@ -218,14 +218,6 @@ export function prefixHashes(
   }
   memory?.remember(heads.tools, chain)
   return chain.map((link) => link.prefixHash)
-}
-
-/** Position of the last block that a user wrote, tool results aside; what thinking came before belongs to old turns. */
-function lastUserTurn(blocks: readonly PromptBlock[]): number {
-  return Math.max(
-    0,
-    blocks.findLastIndex((block) => block.role === 'user' && block.type !== 'tool_result'),
-  )
 }
 
 function isThinking(block: PromptBlock): boolean {

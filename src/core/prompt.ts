@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { base64Length, isAttachmentSource } from './attachment.ts'
+import { growthWhenSent, isAttachmentSource } from './attachment.ts'
 import { isObject, type Json, type JsonObject } from './json.ts'
 import type { MessageRequest, Ttl } from './request.ts'
 
@@ -135,8 +135,8 @@ export function marksOf(request: MessageRequest, blocks: readonly PromptBlock[])
   return marks
 }
 
-/** `cache_control: null` is the same as leaving it out; 5 minutes unless it says an hour. */
-function ttlOf(cacheControl: Json | undefined): Ttl | null {
+/** The TTL of a mark. `cache_control: null` is the same as leaving it out; 5 minutes unless it says an hour. */
+export function ttlOf(cacheControl: Json | undefined): Ttl | null {
   if (!isObject(cacheControl)) return null
   return cacheControl['ttl'] === '1h' ? '1h' : '5m'
 }
@@ -171,6 +171,11 @@ function blockContent(
   return content
 }
 
+/** Position of the last block that a user wrote, tool results aside; -1 without one. Thinking before it is of old turns. */
+export function lastUserTurn(blocks: readonly Pick<PromptBlock, 'role' | 'type'>[]): number {
+  return blocks.findLastIndex((block) => block.role === 'user' && block.type !== 'tool_result')
+}
+
 /** Thinking blocks and empty text carry no mark (claude-api.md 3.2). */
 function isUnmarkable(type: string, block: JsonObject): boolean {
   if (type === 'thinking' || type === 'redacted_thinking') return true
@@ -178,7 +183,7 @@ function isUnmarkable(type: string, block: JsonObject): boolean {
 }
 
 /** The blocks inside a tool result, a search result or a document made of content blocks. */
-function nestedBlocks(block: JsonObject): readonly JsonObject[] {
+export function nestedBlocks(block: JsonObject): readonly JsonObject[] {
   const source = block['source']
   const inner =
     block['type'] === 'document' ? (isObject(source) ? source['content'] : undefined) : block['content']
@@ -243,10 +248,7 @@ function decodedSha256(base64: string): string {
 function attachmentGrowth(block: JsonObject): number {
   let growth = 0
   for (const { source } of [block, ...nestedBlocks(block)]) {
-    if (!isAttachmentSource(source)) continue
-    const sent = JSON.stringify({ type: 'base64', media_type: source.media_type, data: '' })
-    growth +=
-      Buffer.byteLength(sent) + base64Length(source.size_bytes) - Buffer.byteLength(JSON.stringify(source))
+    if (isAttachmentSource(source)) growth += growthWhenSent(source)
   }
   return growth
 }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { base64Source } from './attachment.ts'
 import { isObject, type Json } from './json.ts'
 import type { MessageRequest } from './request.ts'
 import {
   attachmentsOf,
-  base64Source,
   blocksReferred,
   joinRequest,
   mapAttachments,

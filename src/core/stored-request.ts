@@ -1,4 +1,4 @@
-import { type AttachmentSource, base64Length, isAttachmentSource } from './attachment.ts'
+import { type AttachmentSource, growthWhenSent, isAttachmentSource } from './attachment.ts'
 import { sha256Hex } from './digest.ts'
 import { isObject, type Json, type JsonObject } from './json.ts'
 import type { MessageRequest } from './request.ts'
@@ -65,7 +65,7 @@ export class RequestSplitter {
       if (isObject(block) && isObject(block['source']) && isAttachmentSource(block['source'])) {
         const source = block['source']
         attachments.push(source)
-        savedBytes += sentSourceBytes(source) - Buffer.byteLength(JSON.stringify(source))
+        savedBytes += growthWhenSent(source)
         return block
       }
       const stored = this.#storedApart(block, shared)
@@ -75,27 +75,23 @@ export class RequestSplitter {
       savedBytes += stored.sizeBytes - JSON.stringify(reference).length
       return reference
     }
-    const referAll = (list: readonly Json[], shared: boolean): Json[] =>
-      list.map((block) => refer(block, shared || position++ < sharedBlocks))
 
     const stored: Record<string, Json | undefined> = { ...request }
     if (Array.isArray(request['tools'])) {
-      stored['tools'] = referAll(request['tools'], true)
+      stored['tools'] = request['tools'].map((tool) => refer(tool, true))
       position += request['tools'].length
     }
     const system = request['system']
     if (Array.isArray(system)) {
-      stored['system'] = referAll(system, true)
+      stored['system'] = system.map((block) => refer(block, true))
       position += system.length
     } else if (typeof system === 'string') {
       stored['system'] = refer(system, true)
       position += 1
     }
     if (Array.isArray(request['messages'])) {
-      stored['messages'] = request['messages'].map((message) =>
-        isObject(message) && Array.isArray(message['content'])
-          ? { ...message, content: referAll(message['content'], false) }
-          : message,
+      stored['messages'] = mapMessageBlocks(request['messages'], (block) =>
+        refer(block, position++ < sharedBlocks),
       )
     }
     const json = JSON.stringify(stored)
@@ -136,11 +132,7 @@ export function joinRequest(storedJson: string, block: (hash: string) => Json): 
     else if (value !== undefined) stored[key] = resolve(value)
   }
   if (Array.isArray(stored['messages'])) {
-    stored['messages'] = stored['messages'].map((message) =>
-      isObject(message) && Array.isArray(message['content'])
-        ? { ...message, content: message['content'].map(resolve) }
-        : message,
-    )
+    stored['messages'] = mapMessageBlocks(stored['messages'], resolve)
   }
   return stored
 }
@@ -166,23 +158,14 @@ export function mapAttachments(
     isObject(block) && isAttachmentSource(block['source'])
       ? { ...block, source: replace(block['source']) }
       : block
-  return {
-    ...request,
-    messages: messages.map((message) =>
-      isObject(message) && Array.isArray(message['content'])
-        ? { ...message, content: message['content'].map(mapBlock) }
-        : message,
-    ),
-  }
+  return { ...request, messages: mapMessageBlocks(messages, mapBlock) }
 }
 
-export function base64Source(source: AttachmentSource, bytes: Uint8Array): JsonObject {
-  return { type: 'base64', media_type: source.media_type, data: Buffer.from(bytes).toString('base64') }
-}
-
-function sentSourceBytes(source: AttachmentSource): number {
-  return (
-    Buffer.byteLength(JSON.stringify({ type: 'base64', media_type: source.media_type, data: '' })) +
-    base64Length(source.size_bytes)
+/** Messages with each of their blocks replaced; text in place of a list of blocks stays. */
+function mapMessageBlocks(messages: readonly Json[], replace: (block: Json) => Json): Json[] {
+  return messages.map((message) =>
+    isObject(message) && Array.isArray(message['content'])
+      ? { ...message, content: message['content'].map(replace) }
+      : message,
   )
 }

@@ -9,7 +9,6 @@ import {
   estimateBlocks,
   spacedJson,
   type TokenFacts,
-  tokenizerRatio,
   tokenMeasurer,
 } from './token-estimate.ts'
 
@@ -282,12 +281,5 @@ describe('spacedJson', () => {
       }),
     )
     assert.equal(spacedJson({ a: [1, 'b'], c: undefined, d: {} }), '{"a": [1, "b"], "d": {}}')
-  })
-})
-
-describe('tokenizerRatio', () => {
-  it('says how much more the newer tokenizer makes of the same text', () => {
-    assert.equal(tokenizerRatio('old', 'new', facts), 1.5)
-    assert.equal(tokenizerRatio('new', 'new', facts), 1)
   })
 })

@@ -2,7 +2,7 @@ import { type AttachmentSource, isAttachmentSource } from './attachment.ts'
 import { type ImageTier, imageTokens, type PixelSize } from './image-tokens.ts'
 import { isObject, type Json, type JsonObject } from './json.ts'
 import type { Model } from './models.ts'
-import type { PromptBlock } from './prompt.ts'
+import { lastUserTurn, type PromptBlock } from './prompt.ts'
 import { RecentMap } from './recent-map.ts'
 import type { MessageRequest } from './request.ts'
 import type { Band } from './run-plan.ts'
@@ -353,7 +353,7 @@ export function estimateBlocks(
   if (thinkingType(request) === 'enabled') text += tokenizer.thinkingEnabled
   if (blocks.some((block) => block.hasCitations)) text += tokenizer.citations
 
-  const turn = turnStart(blocks)
+  const turn = lastUserTurn(blocks)
   const media = { low: 0, best: 0, high: 0 }
   const prefixTokens: number[] = []
   const perBlock: number[] = []
@@ -390,16 +390,6 @@ export function estimateBlocks(
     high: Math.max(best, Math.floor(text + halfBand + media.high)),
     unseenMedia,
   }
-}
-
-/** Position of the last block that a user wrote, rather than a tool: thinking after it belongs to the turn under way. */
-export function turnStart(blocks: readonly Pick<PromptBlock, 'role' | 'type'>[]): number {
-  return blocks.findLastIndex((block) => block.role === 'user' && block.type !== 'tool_result')
-}
-
-/** How many tokens of one tokenizer the same text has per token of another. */
-export function tokenizerRatio(from: Model['tokenizer'], to: Model['tokenizer'], facts: TokenFacts): number {
-  return facts.tokenizers[to].perTextToken / facts.tokenizers[from].perTextToken
 }
 
 /** Everything of a block but images and pages. */

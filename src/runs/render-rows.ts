@@ -1,16 +1,11 @@
 import { applyMarks } from '../core/apply-marks.ts'
+import { base64Source } from '../core/attachment.ts'
 import { customIdFor } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import type { MessageRequest } from '../core/request.ts'
 import type { MarkPlan } from '../core/run-plan.ts'
-import {
-  attachmentsOf,
-  base64Source,
-  blocksReferred,
-  joinRequest,
-  mapAttachments,
-} from '../core/stored-request.ts'
+import { attachmentsOf, blocksReferred, joinRequest, mapAttachments } from '../core/stored-request.ts'
 import type { RowRecord, Store } from '../stores/store.ts'
 import type { RunDeps } from './run-deps.ts'
 

@@ -3,14 +3,8 @@ import { join } from 'node:path'
 import { sha256Hex } from '../../src/core/digest.ts'
 import { isObject, type Json, type JsonObject } from '../../src/core/json.ts'
 import { type Catalogue, findModel, type Model } from '../../src/core/models.ts'
-import { type PromptBlock, promptBlocks } from '../../src/core/prompt.ts'
-import {
-  type BlockMeasure,
-  type CountText,
-  type SizeOfImage,
-  type TokenMeasurer,
-  turnStart,
-} from '../../src/core/token-estimate.ts'
+import { lastUserTurn, type PromptBlock, promptBlocks } from '../../src/core/prompt.ts'
+import type { BlockMeasure, CountText, SizeOfImage, TokenMeasurer } from '../../src/core/token-estimate.ts'
 import { parseUsage, promptTokens } from '../../src/core/usage.ts'
 import type { Recording } from './recording.ts'
 
@@ -164,7 +158,7 @@ function reasonToLeaveOut(
 }
 
 function hasUnsureThinking(blocks: readonly PromptBlock[]): boolean {
-  const turn = turnStart(blocks)
+  const turn = lastUserTurn(blocks)
   return blocks.some(
     ({ type, bytes }, i) =>
       type === 'redacted_thinking' ||
