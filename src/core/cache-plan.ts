@@ -38,6 +38,8 @@ export interface PlacementTerms {
   readonly marksMax: number
   /** Share of the rows after the first that are expected to read; those that do not read pay plain input. */
   readonly readShare: number
+  /** Marks whatever two rows share, whether or not it pays: to price what is not done. */
+  readonly atALoss?: boolean
 }
 
 function writeRate(rates: Rates, ttl: Ttl): bigint {
@@ -92,9 +94,18 @@ export function placeMarks(pool: PoolProfile, terms: PlacementTerms): Placement 
     const above = trunk && prefix !== trunk && isBelow(pool, prefix, trunk) ? trunk : null
     // The user's own marks stand whether or not they pay.
     if (prefix.mark !== null) take(prefix, null)
-    else if (slots >= 1 && markGain(prefix, above, rows, terms) > 0) take(prefix, above)
+    else if (slots >= 1 && worthMarking(prefix, above, rows, terms)) take(prefix, above)
   }
   return { groups: groups.reverse(), elsewhere: whyUnmarked(pool, terms, slots) }
+}
+
+function worthMarking(
+  prefix: SharedPrefix,
+  above: SharedPrefix | null,
+  rows: number,
+  terms: PlacementTerms,
+): boolean {
+  return terms.atALoss ? rows > 1 : markGain(prefix, above, rows, terms) > 0
 }
 
 type Counts = Pick<SharedPrefix, 'rows' | 'rowsBySegment'>

@@ -93,11 +93,11 @@ export function expectPrimed(
   }
 }
 
-/** Shares of the marked rows; the first of each prefix can only write. */
+/** Shares of the marked rows; the first of each prefix can only write, so what is assumed is assumed of the others. */
 function coldReads({ marked, groups, priors }: Omit<MarkedRows, 'rows'>): Band<number> {
   const { low, best, high } = priors.coldBatchHitRate.value
   const most = (marked - groups) / marked
-  return { low: Math.min(low, most), best: Math.min(best, most), high: Math.min(high, most) }
+  return { low: low * most, best: best * most, high: Math.min(high, most) }
 }
 
 function hitRateOf(read: Band<number>, shareOfRows: number, why: string): HitRate {

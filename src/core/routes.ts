@@ -93,8 +93,8 @@ export function baselineCost(terms: RouteTerms): PicoUsd | null {
 
 /** What the job costs as a marked batch, by hit rate over its marked rows. */
 export function hitRateCosts(terms: RouteTerms): HitRateCost[] {
-  const placed5m = place(terms, '5m', 1)
-  const placed1h = place(terms, '1h', 1)
+  const placed5m = orAtALoss(place(terms, '5m', 1), terms)
+  const placed1h = orAtALoss(place(terms, '1h', 1), terms)
   if (terms.pools === null || markedRows(placed5m) === 0 || markedRows(placed1h) === 0) return []
   const cost = (placed: Placed, hitRate: number): PicoUsd => {
     const end = (scenario: Scenario) =>
@@ -138,7 +138,8 @@ function priceRoute(shape: RouteShape, terms: RouteTerms): PricedRoute {
     : shape.tier === 'standard'
       ? priors.realtimeHitRate.value.best
       : 1
-  const placed = place(terms, shape.ttl, readShare)
+  const paying = place(terms, shape.ttl, readShare)
+  const placed = shape.ttl === null ? paying : orAtALoss(paying, terms)
   const waves = wavesFor(primed ? groupsIn(placed) : 0)
   const expected = expectationOf(shape, terms, placed, survivalIn(waves))
 
@@ -148,12 +149,7 @@ function priceRoute(shape: RouteShape, terms: RouteTerms): PricedRoute {
     shape.tier === 'batch'
       ? batchFinish(terms, waves, inFlightMax)
       : realtimeFinish(terms, placed, shape.marks === 'none' ? 'unmarked' : 'primed')
-  const extreme =
-    shape.marks === 'none'
-      ? null
-      : shape.marks === 'cold' && shape.tier === 'batch'
-        ? 'no row reads'
-        : 'every row reads'
+  const extreme = extremeOf(shape, placed)
   const at = (scenario: Scenario, change: Partial<CostTerms> = {}) =>
     terms.pools &&
     totalCost(terms, null, placed, {
@@ -180,12 +176,18 @@ function priceRoute(shape: RouteShape, terms: RouteTerms): PricedRoute {
     finishMs: finish.finishMs,
     bottleneck: finish.bottleneck,
     zeroDataRetention: shape.tier === 'standard',
-    refused: refusalOf(shape, terms, placed, finish.finishMs.p95),
+    refused: refusalOf(shape, terms, paying, finish.finishMs.p95),
   }
-  return { plan, shape, waves, placements: placed }
+  return { plan, shape, waves, placements: paying }
 }
 
-/** Where marks go in every pool for a route; nowhere without a TTL. */
+function extremeOf(shape: RouteShape, placed: Placed): RoutePlan['extreme'] {
+  if (shape.marks === 'none') return null
+  if (markedRows(placed) === 0) return 'nothing is cached'
+  return shape.marks === 'cold' && shape.tier === 'batch' ? 'no row reads' : 'every row reads'
+}
+
+/** Where marks go in every pool for a route, as far as they pay; nowhere without a TTL. */
 function place(terms: RouteTerms, ttl: Ttl | null, readShare: number): Placed {
   return (terms.pools ?? []).map((priced) => {
     const placementTerms: PlacementTerms = {
@@ -200,6 +202,18 @@ function place(terms: RouteTerms, ttl: Ttl | null, readShare: number): Placed {
     const isBare = ttl === null && priced.pool.rowsWithOwnMarks === 0
     const placement = isBare ? NOWHERE : placeMarks(priced.pool, placementTerms)
     return { placement, terms: placementTerms }
+  })
+}
+
+/**
+ * The same marks; where none pays, those that would cost more than they save: a route is priced as what it is, and
+ * refused because it does not pay.
+ */
+function orAtALoss(paying: Placed, { pools }: RouteTerms): Placed {
+  if (markedRows(paying) > 0) return paying
+  return paying.map(({ terms }, i) => {
+    const placement = placeMarks(pools![i]!.pool, { ...terms, atALoss: true })
+    return { placement, terms }
   })
 }
 
@@ -375,7 +389,7 @@ function nowhereToMark({ profile }: RouteTerms, placed: Placed): string {
   return [...reasons].map(([reason, model]) => `${model}: ${reason}`).join('; ')
 }
 
-function refusalOf(shape: RouteShape, terms: RouteTerms, placed: Placed, p95Ms: number): string | null {
+function refusalOf(shape: RouteShape, terms: RouteTerms, paying: Placed, p95Ms: number): string | null {
   const { settings, profile } = terms
   if (shape.tier === 'batch' && settings.batch === 'off') return 'the job says batch: off'
   if (shape.tier === 'batch' && profile.pools.some((pool) => pool.speed === 'fast')) {
@@ -386,7 +400,7 @@ function refusalOf(shape: RouteShape, terms: RouteTerms, placed: Placed, p95Ms: 
     if (settings.cache !== 'auto' && settings.cache.ttl !== shape.ttl) {
       return `the job asks for marks of ${settings.cache.ttl}`
     }
-    if (markedRows(placed) === 0) return nowhereToMark(terms, placed)
+    if (markedRows(paying) === 0) return nowhereToMark(terms, paying)
   }
   if (settings.withinMs !== null && p95Ms > settings.withinMs) {
     return `95 % finish in ${formatDuration(p95Ms)}, later than within: ${formatDuration(settings.withinMs)}`

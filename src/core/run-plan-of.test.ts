@@ -167,7 +167,7 @@ function recomputed(
 }
 
 const someSizes = fc.record({
-  rows: fc.integer({ min: 5, max: 200_000 }),
+  rows: fc.integer({ min: 2, max: 200_000 }),
   shared: fc.integer({ min: 5_000, max: 120_000 }),
   own: fc.integer({ min: 0, max: 60_000 }),
   output: fc.integer({ min: 0, max: 8_000 }),
@@ -204,6 +204,37 @@ test('any rows, sizes and model cost what the formula gives, to a millionth', ()
     }),
     { numRuns: 60 },
   )
+})
+
+test('a route that does not pay is priced as what it is, and refused', () => {
+  const plan = stated({ rows: 2, shared: 10_000, own: 500, output: 10 })
+  const hour = routeOf(plan, 'batch_primed_1h')
+  assert.ok(hour.cost!.best > routeOf(plan, 'batch').cost!.best)
+  assert.match(hour.refused!, /a 1h mark pays from use 3/)
+  const { chosen, groups } = stated(
+    { rows: 2, shared: 10_000, own: 500, output: 10 },
+    { cache: { ttl: '1h' } },
+  )
+  assert.equal(chosen, 'batch')
+  assert.deepEqual(
+    groups.map((group) => group.marks.length),
+    [0],
+  )
+})
+
+test('of two rows in a cold batch only the second may read, and no more likely than any other', () => {
+  const { expected, high } = routeOf(stated({ rows: 2, shared: 10_000, own: 0, output: 0 }), 'batch_cold_5m')
+    .hitRate!
+  assert.equal(expected, priors.coldBatchHitRate.value.best / 2)
+  assert.equal(high, 0.5)
+})
+
+test('where nothing can be cached no end is called one where rows read', () => {
+  const plan = stated({ rows: 1_000, shared: 1_023, own: 5, output: 100 })
+  for (const route of plan.routes.filter((one) => one.extreme !== null)) {
+    assert.equal(route.extreme, 'nothing is cached')
+    assert.equal(route.costAtExtreme, route.cost!.best)
+  }
 })
 
 test('rows on both sides of Haiku 5.5’s 100,000 tokens are each billed at their own rates', () => {

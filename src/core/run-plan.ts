@@ -80,7 +80,7 @@ export interface RoutePlan {
   readonly cost: Band<PicoUsd> | null
   /** If every row reads (primed, realtime + cache) or none does (cold): the figure of claude-api.md 3.14. */
   readonly costAtExtreme: PicoUsd | null
-  readonly extreme: 'every row reads' | 'no row reads' | null
+  readonly extreme: 'every row reads' | 'no row reads' | 'nothing is cached' | null
   /** Everything goes wrong: upper-bound input written by every row, `max_tokens` output. */
   readonly worstCase: PicoUsd | null
   /** Share of the rows expected to read, 0 to 1, and its band; null where nothing is marked. */
