@@ -5,7 +5,7 @@ import { type Problem, problem } from './errors.ts'
 import type { Instant } from './instant.ts'
 import { variantOf } from './job.ts'
 import type { PrefixPosition, RowProfile } from './job-profile.ts'
-import { isObject, type Json } from './json.ts'
+import { isObject } from './json.ts'
 import { type Catalogue, findModel, type Model } from './models.ts'
 import { PrefixMemory, prefixHashes } from './prefix-hash.ts'
 import { type BlockMemory, marksOf, promptBlocks } from './prompt.ts'
@@ -160,17 +160,14 @@ const FALLBACK_MODEL = {
   parameters: { imageTier: 'high' },
 } as const
 
+/** 0 without a web search tool; null when one has no `max_uses`. */
 function webSearchesMax(request: MessageRequest): number | null {
   const tools = Array.isArray(request['tools']) ? request['tools'] : []
   let total: number | null = 0
   for (const tool of tools) {
-    if (!isWebSearch(tool)) continue
-    const uses: Json | undefined = tool['max_uses']
+    if (!isObject(tool) || !String(tool['type']).startsWith('web_search')) continue
+    const uses = tool['max_uses']
     total = total === null || typeof uses !== 'number' ? null : total + uses
   }
   return total
-}
-
-function isWebSearch(tool: Json): tool is Exclude<typeof tool, null> & Record<string, Json> {
-  return isObject(tool) && typeof tool['type'] === 'string' && tool['type'].startsWith('web_search')
 }

@@ -1,7 +1,7 @@
-import type { Json, JsonObject } from './json.ts'
+import type { JsonObject } from './json.ts'
 import type { TierName } from './models.ts'
 import type { PicoUsd } from './money.ts'
-import type { ApiSettings, MessageRequest, Ttl } from './request.ts'
+import type { ApiSettings, Ttl } from './request.ts'
 
 /** How a column of expected values is compared with the answer. `fields`: each expected key, one by one. */
 export type ExpectMatch = 'exact' | 'json' | 'fields'
@@ -68,8 +68,6 @@ export interface TemplatePart {
   readonly bytes: number | null
   readonly note: string | null
 }
-
-export type { Json, MessageRequest }
 
 /** Settings as the store keeps them: bigints as decimal strings. */
 export function settingsToJson(settings: JobSettings): string {

@@ -1,8 +1,9 @@
 import { formatCount } from './figures.ts'
-import { formatDate, type Instant } from './instant.ts'
+import type { Instant } from './instant.ts'
 import {
   type Catalogue,
   type Fact,
+  isRetired,
   type Model,
   minimumCacheableTokens,
   type Price,
@@ -150,10 +151,6 @@ function noteOf(model: Model, at: Instant): string {
   const end =
     retires === null ? [] : [`${retires.notBefore ? 'lives until at least' : 'retires'} ${retires.date}`]
   return [...word, ...end, ...aliases].join('; ')
-}
-
-function isRetired({ retires, status }: Model, at: Instant): boolean {
-  return retires === null || retires.notBefore ? status === 'retired' : retires.date <= formatDate(at)
 }
 
 /** One dollar per million tokens is 1,000,000 picodollars per token. */

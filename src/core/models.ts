@@ -109,7 +109,7 @@ export interface Model {
 
 /** Every model that we know, retired ones included, and rules that hold for all. */
 export interface Catalogue {
-  /** Changes with any fact; stored in every ledger entry so that an old report reproduces. */
+  /** Changes with any fact below; stored in every ledger entry so that an old report reproduces. */
   readonly version: string
   readonly models: readonly Model[]
   readonly webSearchPicoUsd: bigint
@@ -174,6 +174,11 @@ export function minuteLimitsOf(rules: ApiRules, tier: TierName, model: Model): M
 
 export function findModel(catalogue: Catalogue, name: string): Model | null {
   return catalogue.models.find((model) => model.id === name || model.aliases.includes(name)) ?? null
+}
+
+/** Whether the model answers no more. */
+export function isRetired({ status, retires }: Model, at: Instant): boolean {
+  return status === 'retired' || (retires !== null && !retires.notBefore && Date.parse(retires.date) <= at)
 }
 
 /** The fact in force at an instant; the earliest one for instants before all of them; null for an empty list. */

@@ -60,7 +60,7 @@ export interface BillLine {
 }
 
 export interface CacheFigures {
-  /** Entries whose request carried marks that took effect or were said to be marked. */
+  /** Entries that wrote or read: marks that silently did nothing are not in the usage. */
   readonly marked: number
   readonly read: number
   /** `read / marked`. */
@@ -147,17 +147,14 @@ export class ReportFold {
     }
   }
 
-  /**
-   * A line of the ledger. `marked` says whether its request carried cache marks; left out, a request that wrote or read
-   * counts as marked, which leaves out marks that silently did nothing.
-   */
-  addEntry(entry: LedgerEntry, marked?: boolean): void {
+  /** A line of the ledger. */
+  addEntry(entry: LedgerEntry): void {
     let bill = this.#bills.get(entry.certainty)
     if (bill === undefined) {
       bill = new BillFold(entry.certainty, this.#catalogue)
       this.#bills.set(entry.certainty, bill)
     }
-    bill.add(entry, this.#modelId(entry.model), marked)
+    bill.add(entry, this.#modelId(entry.model))
   }
 
   report(forecast: Band<PicoUsd> | null = null): Report {
@@ -210,7 +207,7 @@ class BillFold {
     this.#catalogue = catalogue
   }
 
-  add(entry: LedgerEntry, model: string, marked: boolean | undefined): void {
+  add(entry: LedgerEntry, model: string): void {
     const { usage } = entry
     if (entry.kind === 'duplicate') this.#duplicates += 1
     let sum = this.#models.get(model)
@@ -225,7 +222,7 @@ class BillFold {
     }
     const reads = usage.cacheReadTokens > 0
     if (reads) this.#read += 1
-    if (marked ?? (reads || usage.cacheWrite5mTokens + usage.cacheWrite1hTokens > 0)) this.#marked += 1
+    if (reads || usage.cacheWrite5mTokens + usage.cacheWrite1hTokens > 0) this.#marked += 1
     this.#addLines(entry, model)
   }
 

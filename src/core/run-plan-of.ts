@@ -11,8 +11,15 @@ import {
   type TemplateOutline,
   variantOf,
 } from './job.ts'
-import { type JobProfile, profileStated, promptCuts } from './job-profile.ts'
-import { type Catalogue, findModel, type Model, minimumCacheableTokens, priceAt } from './models.ts'
+import { ESTIMATES, type JobProfile, profileStated, promptCuts } from './job-profile.ts'
+import {
+  type Catalogue,
+  findModel,
+  isRetired,
+  type Model,
+  minimumCacheableTokens,
+  priceAt,
+} from './models.ts'
 import { formatUsd } from './money.ts'
 import { estimateOutput, type OutputEstimate, type OutputSample } from './output-estimate.ts'
 import { type PricedPool, pricedPool } from './pool-cost.ts'
@@ -72,7 +79,9 @@ export function planJob(job: JobToPlan): RunPlan {
     chosen,
     chosenBecause: because,
     alternatives: job.allModels
-      ? currentModels(catalogue, at).map((model) => alternativeOf(model, job, output))
+      ? catalogue.models
+          .filter((model) => !isRetired(model, at))
+          .map((model) => alternativeOf(model, job, output))
       : [],
     priceBook: catalogue.version,
     problems: [...profile.warnings, ...problemsOf(job, terms, taken, output)],
@@ -173,13 +182,6 @@ function batchesOf(profile: JobProfile, waves: readonly WavePlan[], { rules }: C
   return batches
 }
 
-function currentModels(catalogue: Catalogue, at: Instant): Model[] {
-  return catalogue.models.filter((model) => {
-    const gone = model.retires !== null && !model.retires.notBefore && Date.parse(model.retires.date) <= at
-    return model.status !== 'retired' && !gone
-  })
-}
-
 /** The same rows on another model: those of the job's first model, when it asks for several. */
 function alternativeOf(model: Model, job: JobToPlan, output: OutputEstimate): ModelAlternative {
   const first = job.settings.models[0]
@@ -195,7 +197,7 @@ function alternativeOf(model: Model, job: JobToPlan, output: OutputEstimate): Mo
   const promptTokens = { low: 0, best: 0, high: 0 }
   let promptTokensMax = 0
   for (const [i, pool] of pools.entries()) {
-    for (const end of ['low', 'best', 'high'] as const) {
+    for (const end of ESTIMATES) {
       const tokens = pool.sums[end].reduce((sum, sums) => sum + sums.promptTokens, 0)
       promptTokens[end] += Math.round(tokens * ratios[i]![end])
     }

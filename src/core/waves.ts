@@ -1,5 +1,4 @@
-import type { Instant } from './instant.ts'
-import { formatDuration, plusMs } from './instant.ts'
+import { formatDuration, type Instant, MINUTE_MS, plusMs } from './instant.ts'
 import type { GroupPlan, MarkPlan, RouteName } from './run-plan.ts'
 
 // Which rows go next. Waves follow one another: the primer writes the cache entries, the probe measures while it is still
@@ -10,7 +9,7 @@ export const PROBE_ROWS_MIN = 30
 export const PROBE_ROWS_MAX = 1_000
 export const RAMP_FACTOR = 10
 /** A primer that has not ended after this is no longer waited for; with `within`, a tenth of it if that is less. */
-export const PRIMER_PATIENCE_MS = 30 * 60_000
+export const PRIMER_PATIENCE_MS = 30 * MINUTE_MS
 
 /** A wave that was released, open or settled. */
 export interface WaveSummary {

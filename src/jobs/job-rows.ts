@@ -32,13 +32,7 @@ export interface RowRecipe {
 }
 
 /** Keys of the body that a job says in its own words; `params` may not say them again. */
-export const OWN_PARAMS: Readonly<Record<string, string>> = {
-  model: 'model',
-  max_tokens: 'max_tokens',
-  system: 'system',
-  tools: 'tools',
-  messages: 'messages',
-}
+export const OWN_PARAMS: ReadonlySet<string> = new Set(['model', 'max_tokens', 'system', 'tools', 'messages'])
 
 /** Every record of the input as a row for each model, or as an invalid row with everything that is wrong with it. */
 export async function* renderRows(recipe: RowRecipe): AsyncGenerator<InputRow | InvalidRow> {
@@ -89,7 +83,7 @@ export async function* renderRows(recipe: RowRecipe): AsyncGenerator<InputRow | 
       )
     }
     const expected = expectedOf(record.columns, recipe.settings, report)
-    const attached = await attachmentsOf(record.columns, recipe, report, (found) =>
+    const attached = await attachedBlocks(record.columns, recipe, report, (found) =>
       problems.push({ ...found, where: { ...found.where, ...where } }),
     )
     const prompt = recipe.template.render(record.columns, attached)
@@ -265,7 +259,7 @@ function paramsOverride(value: Json, column: string, report: Report): JsonObject
   if (stream === true) report('bad_override', `"${column}" may not set stream`, 'every answer is read whole')
   for (const key of Object.keys(others)) {
     // `max_tokens` has no other way to differ by row; the others have their own keys, or belong to the template.
-    if (key !== 'max_tokens' && OWN_PARAMS[key]) {
+    if (key !== 'max_tokens' && OWN_PARAMS.has(key)) {
       report(
         'bad_override',
         `"${column}" may not set ${key}`,
@@ -297,7 +291,7 @@ function expectedOf(columns: JsonObject, settings: JobSettings, report: Report):
   }
 }
 
-async function attachmentsOf(
+async function attachedBlocks(
   columns: JsonObject,
   recipe: RowRecipe,
   report: Report,

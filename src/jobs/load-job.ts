@@ -295,12 +295,11 @@ function checkKeys(
     )
   }
   for (const key of Object.keys(job.params ?? {})) {
-    const own = OWN_PARAMS[key]
-    if (own === undefined) continue
+    if (!OWN_PARAMS.has(key)) continue
     const hint =
-      own === 'messages'
+      key === 'messages'
         ? 'write `prompt` or `messages` at the top'
-        : `write \`${own}\` at the top of the job`
+        : `write \`${key}\` at the top of the job`
     reading.problems.push(
       problem('own_param', `\`params\` may not hold \`${key}\``, {
         hint,
@@ -449,7 +448,7 @@ function placeInJob(path: string, reading: JobReading): Where {
   if (steps.length === 0) return reading.where([])
   const first = String(steps[0])
   if (first === 'output_config' && steps[1] === 'format') return reading.where(['output', 'schema'])
-  return reading.where(OWN_PARAMS[first] === undefined ? ['params', ...steps] : steps)
+  return reading.where(OWN_PARAMS.has(first) ? steps : ['params', ...steps])
 }
 
 /** Settings that change what is bought, in one order, then the bytes of everything that the job names. */

@@ -7,6 +7,7 @@ import {
   parquetSchema,
 } from 'hyparquet'
 import { TitheError } from '../core/errors.ts'
+import { DAY_MS } from '../core/instant.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import type { RecordSource } from './record-source.ts'
 import { fileSize, readBytes } from './text-file.ts'
@@ -62,7 +63,7 @@ export async function openParquet(path: string, description: string): Promise<Re
 }
 
 const PARSERS = {
-  dateFromDays: (days: number) => new Date(days * 86_400_000).toISOString().slice(0, 10),
+  dateFromDays: (days: number) => new Date(days * DAY_MS).toISOString().slice(0, 10),
 }
 
 async function explained<T>(path: string, step: () => Promise<T>): Promise<T> {

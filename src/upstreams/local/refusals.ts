@@ -1,7 +1,7 @@
 import type { Problem } from '../../core/errors.ts'
 import type { Instant } from '../../core/instant.ts'
 import { isObject, type Json, type JsonObject } from '../../core/json.ts'
-import { type Catalogue, findModel, type Model } from '../../core/models.ts'
+import { type Catalogue, findModel, isRetired, type Model } from '../../core/models.ts'
 import type { ApiSettings } from '../../core/request.ts'
 import type { ApiError } from '../upstream.ts'
 import { positionsOf } from './cache.ts'
@@ -135,11 +135,6 @@ function promptProblem(request: JsonObject, { rules }: Catalogue): string | null
   }
   if (marks <= rules.cacheMarksMax) return null
   return `A maximum of ${rules.cacheMarksMax} blocks with cache_control may be provided. Found ${marks}.`
-}
-
-function isRetired(model: Model, at: Instant): boolean {
-  if (model.status === 'retired') return true
-  return model.retires !== null && !model.retires.notBefore && Date.parse(model.retires.date) <= at
 }
 
 function refused(
