@@ -43,7 +43,7 @@ export function parseResultLine(text: string): ResultLine | null {
 }
 
 /** A row's error comes in a double envelope: `{type: "error", error: {type, message}}`; a bare one is read as well. */
-export function innerError(value: unknown): { type: string | null; message: string | null } {
+function innerError(value: unknown): { type: string | null; message: string | null } {
   if (!isObject(value)) return { type: null, message: null }
   const inner = isObject(value['error']) ? value['error'] : value
   return {

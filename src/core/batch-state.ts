@@ -25,13 +25,7 @@ export type SubmissionState =
   | 'refused'
   | 'lost'
 
-export const OPEN_STATES: readonly SubmissionState[] = [
-  'planned',
-  'submitting',
-  'in_progress',
-  'canceling',
-  'ended',
-]
+const OPEN_STATES: readonly SubmissionState[] = ['planned', 'submitting', 'in_progress', 'canceling', 'ended']
 
 export function isOpen(state: SubmissionState): boolean {
   return OPEN_STATES.includes(state)

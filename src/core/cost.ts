@@ -81,7 +81,7 @@ export function bandOf(price: Price, tokens: number): PriceBand {
 }
 
 /** Picodollars per token after every modifier of the request. */
-export function effectiveRates(usage: Usage, price: Price): Rates {
+function effectiveRates(usage: Usage, price: Price): Rates {
   // A model without fast mode ignores `speed` or refuses the request: it never bills another rate (claude-api.md 3.13).
   const rates = usage.speed === 'fast' && price.fast ? price.fast : bandOf(price, promptTokens(usage)).rates
   const ratios: Ratio[] = []

@@ -182,7 +182,7 @@ export function isRetired({ status, retires }: Model, at: Instant): boolean {
 }
 
 /** The fact in force at an instant; the earliest one for instants before all of them; null for an empty list. */
-export function factAt<T extends { readonly from: string }>(facts: readonly T[], at: Instant): T | null {
+function factAt<T extends { readonly from: string }>(facts: readonly T[], at: Instant): T | null {
   let inForce: T | null = facts[0] ?? null
   for (const fact of facts) {
     if (Date.parse(fact.from) <= at) inForce = fact

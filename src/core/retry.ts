@@ -11,7 +11,7 @@ interface RetryRule {
 const RETRY_WAIT_MAX_MS = 60 * MINUTE_MS
 
 /** What a row's error in a batch means for another attempt in a later batch (claude-api.md 2.6, 6.1). */
-export const RETRY_BY_ERROR_TYPE: Readonly<Record<string, RetryRule>> = {
+const RETRY_BY_ERROR_TYPE: Readonly<Record<string, RetryRule>> = {
   invalid_request_error: { retry: false, waitMs: 0, because: 'the same request would be refused again' },
   not_found_error: { retry: false, waitMs: 0, because: 'the model or file does not exist' },
   authentication_error: { retry: false, waitMs: 0, because: 'the key must be mended first' },

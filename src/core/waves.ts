@@ -4,12 +4,12 @@ import type { GroupPlan, MarkPlan, RouteName } from './run-plan.ts'
 // Which rows go next. Waves follow one another: the primer writes the cache entries, the probe measures while it is still
 // cheap, then the bulk ramps up, each wave at most ten times the one before, so that a surprise is met with a small wave.
 
-export const PROBE_SHARE = 0.01
-export const PROBE_ROWS_MIN = 30
-export const PROBE_ROWS_MAX = 1_000
-export const RAMP_FACTOR = 10
+const PROBE_SHARE = 0.01
+const PROBE_ROWS_MIN = 30
+const PROBE_ROWS_MAX = 1_000
+const RAMP_FACTOR = 10
 /** A primer that has not ended after this is no longer waited for; with `within`, a tenth of it if that is less. */
-export const PRIMER_PATIENCE_MS = 30 * MINUTE_MS
+const PRIMER_PATIENCE_MS = 30 * MINUTE_MS
 
 /** A wave that was released, open or settled. */
 export interface WaveSummary {
@@ -110,7 +110,7 @@ export function nextWave(view: WaveView): WaveDecision {
   }
 }
 
-export function isPrimed(route: RouteName): boolean {
+function isPrimed(route: RouteName): boolean {
   return route === 'batch_primed_5m' || route === 'batch_primed_1h'
 }
 

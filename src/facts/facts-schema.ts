@@ -24,7 +24,7 @@ function oneOf<const Words extends string[]>(...words: Words) {
   return Type.Unsafe<Words[number]>(Type.Union(words.map((word) => Type.Literal(word))))
 }
 
-export const ModelFacts = Type.Array(
+const ModelFacts = Type.Array(
   fact(
     Type.Object(
       {
@@ -49,7 +49,7 @@ export const ModelFacts = Type.Array(
 const thinkingType = oneOf('adaptive', 'enabled', 'disabled', 'between_tools')
 const effort = oneOf('low', 'medium', 'high', 'xhigh', 'max')
 
-export const ParameterFacts = Type.Object(
+const ParameterFacts = Type.Object(
   {
     parameters: Type.Array(
       Type.Object(
@@ -107,7 +107,7 @@ const rates = Type.Object(
 )
 const ratio = Type.Object({ numerator: count, denominator: Type.Integer({ minimum: 1 }) }, strict)
 
-export const PriceFacts = Type.Object(
+const PriceFacts = Type.Object(
   {
     prices: Type.Array(
       Type.Object(
@@ -147,7 +147,7 @@ const tier = Type.Object(
   strict,
 )
 
-export const LimitFacts = Type.Object(
+const LimitFacts = Type.Object(
   {
     cacheLookbackPositions: fact(count),
     cacheMarksMax: fact(count),

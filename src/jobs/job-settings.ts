@@ -139,7 +139,7 @@ function modelsOf(
 }
 
 /** A model by id or alias, with what is wrong with it today; `where` is the caller's to replace. */
-export function resolveModel(name: string, rules: ModelRules): { id: string; problems: readonly Problem[] } {
+function resolveModel(name: string, rules: ModelRules): { id: string; problems: readonly Problem[] } {
   const { catalogue, now, anyModel, hasBudget } = rules
   const model = findModel(catalogue, name)
   if (model === null && anyModel) {

@@ -47,7 +47,7 @@ export async function openForTest(
 }
 
 /** Four bytes a token, seven around them. */
-export function countRoughly(request: JsonObject): { perBlock: number[]; overheadTokens: number } {
+function countRoughly(request: JsonObject): { perBlock: number[]; overheadTokens: number } {
   const perBlock = positionsOf(request).map(({ block }) => {
     const { cache_control: _, ...rest } = block
     return Math.ceil((typeof block['text'] === 'string' ? block['text'] : JSON.stringify(rest)).length / 4)
