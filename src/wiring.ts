@@ -241,12 +241,15 @@ export function planningDeps(catalogue: Catalogue, exact: boolean): PlanningDeps
   const at = systemClock().now()
   const counter = sampledCounter(sharedCounter(), { exact })
   const measurer = tokenMeasurer(counter.count, sizeOfImage, facts.media)
+  // Of the tokenizer that makes more of a text: a band may be too wide, never too narrow.
+  const tokensPerCounted = Math.max(...Object.values(facts.tokenizers).map((one) => one.perTextToken))
   return {
     catalogue,
     priors: loadPriors(),
     at,
     describer: new RowDescriber({ catalogue, measurer, facts, at }),
     counting: () => counter.counting(),
+    halfBandTokens: () => counter.halfBandTokens() * tokensPerCounted,
   }
 }
 

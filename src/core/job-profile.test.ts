@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { sha256Hex } from './digest.ts'
 import { problem } from './errors.ts'
-import { type PrefixPosition, profileJob, type RowProfile } from './job-profile.ts'
+import { type PrefixPosition, profileJob, type RowProfile, widenBand } from './job-profile.ts'
 
 const position = (name: string, tokens: number, change: Partial<PrefixPosition> = {}): PrefixPosition => ({
   path: `system[${name.length}]`,
@@ -114,4 +114,26 @@ test('one search tool without max_uses leaves the whole job without an upper bou
   profiler.add(row(2, [], { webSearchesMax: null }))
   profiler.add(row(3, [], { webSearchesMax: 1 }))
   assert.equal(profiler.profile('exact').webSearchesMax, null)
+})
+
+test('a count from a sample widens the band of every pool and segment, and leaves the best guess alone', () => {
+  const profiler = profileJob([100])
+  for (let i = 0; i < 300; i++) {
+    const promptTokens = { low: 60 + (i % 50), best: 80 + (i % 50), high: 90 + (i % 50) }
+    profiler.add(row(i, [], { model: i % 3 === 0 ? 'a' : 'b', promptTokens }))
+  }
+  const exact = profiler.profile('sampled')
+  const widened = widenBand(exact, 1_000)
+  assert.equal(widened.promptTokens.best, exact.promptTokens.best)
+  // Each segment is rounded to whole tokens.
+  assert.ok(Math.abs(exact.promptTokens.low - widened.promptTokens.low - 1_000) <= 4)
+  assert.ok(Math.abs(widened.promptTokens.high - exact.promptTokens.high - 1_000) <= 4)
+  for (const [i, pool] of widened.pools.entries()) {
+    for (const [segment, sums] of pool.sums.high.entries()) {
+      assert.ok(sums.promptTokens > exact.pools[i]!.sums.high[segment]!.promptTokens)
+      assert.equal(sums.rows, exact.pools[i]!.sums.high[segment]!.rows)
+    }
+  }
+  assert.equal(widenBand(exact, 0), exact)
+  assert.equal(widenBand(exact, 1e9).promptTokens.low, 0)
 })

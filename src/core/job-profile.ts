@@ -261,6 +261,31 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
 }
 
 /**
+ * The profile with a wider band: counts that were guessed from a sample may be off by `halfBandTokens` in all, beside what
+ * each estimate says of itself. Spread over the rows by their tokens; no row's own band can be told apart.
+ */
+export function widenBand(profile: JobProfile, halfBandTokens: number): JobProfile {
+  const { low, best, high } = profile.promptTokens
+  if (halfBandTokens === 0 || best === 0) return profile
+  const scale = {
+    low: Math.max(0, low - halfBandTokens) / low,
+    best: 1,
+    high: (high + halfBandTokens) / high,
+  }
+  const promptTokens = { low: 0, best: 0, high: 0 }
+  const pools = profile.pools.map((pool) => {
+    const widened = (estimate: Estimate): SegmentSums[] =>
+      pool.sums[estimate].map((sums) => {
+        const tokens = Math.round(sums.promptTokens * scale[estimate])
+        promptTokens[estimate] += tokens
+        return { ...sums, promptTokens: tokens }
+      })
+    return { ...pool, sums: { low: widened('low'), best: widened('best'), high: widened('high') } }
+  })
+  return { ...profile, pools, promptTokens }
+}
+
+/**
  * The profile of a job that only states its sizes: all rows alike, all sharing one prefix, every figure exact.
  * @param row what they have in common; `maxTokens` is at least the stated output.
  */

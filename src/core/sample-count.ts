@@ -21,11 +21,10 @@ export interface SampledCounter {
   /** Whether every text so far was counted. */
   counting(): 'exact' | 'sampled'
   /**
-   * Half of the band that guessing adds, as a share of all tokens of text so far; 0 when all were counted. Guesses are
-   * given out while the sample grows, so a file that changes on the way (sorted by language) is guessed worse, and this
-   * says so.
+   * Tokens by which all guesses together may be off, either way; 0 when everything was counted. Guesses are given out
+   * while the sample grows, so a file that changes on the way (sorted by language) is guessed worse, and this says so.
    */
-  band(): number
+  halfBandTokens(): number
   /** UTF-8 bytes of text so far: counted, and all. */
   bytes(): { readonly counted: number; readonly all: number }
 }
@@ -112,7 +111,6 @@ export function sampledCounter(
   const { exact = false, seed = '', budgetBytes = BUDGET_BYTES } = options
   const classes: LengthClass[] = []
   const bytes = { counted: 0, all: 0 }
-  let tokens = 0
 
   const countNow = (text: string, textBytes: number): number => {
     bytes.counted += textBytes
@@ -124,33 +122,25 @@ export function sampledCounter(
       const textBytes = Buffer.byteLength(text)
       if (textBytes === 0) return 0
       bytes.all += textBytes
-      let textTokens: number
-      if (exact || bytes.counted < budgetBytes) {
-        textTokens = countNow(text, textBytes)
-      } else {
-        // Only texts from here on speak for those that are not counted.
-        classes[classOf(textBytes)] ??= new LengthClass()
-        const lengthClass = classes[classOf(textBytes)]!
-        const sampled = isSampled(text, seed)
-        if (sampled || lengthClass.isNew) {
-          textTokens = countNow(text, textBytes)
-          lengthClass.add(textBytes, textTokens, sampled)
-        } else {
-          textTokens = lengthClass.guess(textBytes)
-        }
-      }
-      tokens += textTokens
-      return textTokens
+      if (exact || bytes.counted < budgetBytes) return countNow(text, textBytes)
+      // Only texts from here on speak for those that are not counted.
+      classes[classOf(textBytes)] ??= new LengthClass()
+      const lengthClass = classes[classOf(textBytes)]!
+      const sampled = isSampled(text, seed)
+      if (!sampled && !lengthClass.isNew) return lengthClass.guess(textBytes)
+      const tokens = countNow(text, textBytes)
+      lengthClass.add(textBytes, tokens, sampled)
+      return tokens
     },
     counting: () => (bytes.counted < bytes.all ? 'sampled' : 'exact'),
-    band() {
+    halfBandTokens() {
       let variance = 0
       let hindsight = 0
       classes.forEach((lengthClass) => {
         variance += lengthClass.variance()
         hindsight += lengthClass.hindsight()
       })
-      return tokens === 0 ? 0 : (STANDARD_ERRORS * Math.sqrt(variance) + Math.abs(hindsight)) / tokens
+      return STANDARD_ERRORS * Math.sqrt(variance) + Math.abs(hindsight)
     },
     bytes: () => ({ ...bytes }),
   }

@@ -2,7 +2,7 @@ import type { RowDescriber } from '../core/describe-row.ts'
 import { type Problem, TitheError } from '../core/errors.ts'
 import type { Instant } from '../core/instant.ts'
 import type { JobSettings, StatedSizes, TemplateOutline } from '../core/job.ts'
-import { profileJob } from '../core/job-profile.ts'
+import { profileJob, widenBand } from '../core/job-profile.ts'
 import type { Catalogue } from '../core/models.ts'
 import { NO_OUTPUT, type OutputSample, withAnswer } from '../core/output-estimate.ts'
 import type { Priors } from '../core/priors.ts'
@@ -33,6 +33,8 @@ export interface PlanningDeps {
   readonly at: Instant
   readonly describer: RowDescriber
   counting(): 'exact' | 'sampled'
+  /** Tokens by which counts that were guessed from a sample may be off in all, either way. */
+  halfBandTokens(): number
 }
 
 export interface PlanningOptions {
@@ -70,7 +72,7 @@ export async function planRun(
   const history = runs === null ? null : await historyOf(job.settings, runs)
   const plan = planJob({
     ...common,
-    profile: prepared.profile,
+    profile: widenBand(prepared.profile, deps.halfBandTokens()),
     ...(history === null ? {} : { history }),
     ...(prepared.sample === null ? {} : { sampleRequest: prepared.sample.request }),
   })
