@@ -1,8 +1,8 @@
 import type { Instant } from '../core/instant.ts'
+import { randomToken } from '../core/random-token.ts'
 import type { Ids } from './runtime.ts'
 
 const RUN_TIME_UNIT_MS = 100
-const TOKEN_ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 
 /**
  * Ids from a source of randomness. A run id is `r`, seven base32 digits of tenths of seconds since 1970 (enough until
@@ -18,11 +18,7 @@ export function idsFrom(random: () => number): Ids {
       last = Math.max(drawn, last + 1)
       return `r${last.toString(32).padStart(9, '0')}`
     },
-    token: (length: number) => {
-      let text = ''
-      for (let i = 0; i < length; i++) text += TOKEN_ALPHABET[Math.floor(random() * TOKEN_ALPHABET.length)]
-      return text
-    },
+    token: (length: number) => randomToken(length, random),
   }
 }
 

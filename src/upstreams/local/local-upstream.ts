@@ -4,6 +4,7 @@ import { type Instant, plusMs } from '../../core/instant.ts'
 import type { JsonObject } from '../../core/json.ts'
 import { type Catalogue, type Model, minimumCacheableTokens } from '../../core/models.ts'
 import type { PicoUsd } from '../../core/money.ts'
+import { randomToken } from '../../core/random-token.ts'
 import type { Clock, Ids, Runtime } from '../../runtime/runtime.ts'
 import type { ServedBatchStore } from '../../stores/served-store.ts'
 import type {
@@ -235,11 +236,7 @@ class LocalMessages implements Messages, RowExecutor<LocalEffects> {
   /** Time stands still meanwhile: reading a PDF takes the machine's time, not the service's. */
   async #lookInto(body: Uint8Array): Promise<void> {
     const { lookInto } = this.#options
-    if (
-      lookInto === undefined ||
-      !Buffer.from(body.buffer, body.byteOffset, body.byteLength).includes('"document"')
-    )
-      return
+    if (lookInto === undefined || !viewOf(body).includes('"document"')) return
     const request = parseBody(body)
     if (request !== null) await this.#clock.hold(lookInto(request))
   }
@@ -306,7 +303,8 @@ class LocalMessages implements Messages, RowExecutor<LocalEffects> {
     })
 
     // A row's message has the same id when a crash makes it run again.
-    const token = row === null ? this.#options.ids.token(22) : tokenOf(`${row.batchId} ${row.customId}`)
+    const seed = row && `${row.batchId} ${row.customId}`
+    const token = seed === null ? this.#options.ids.token(22) : randomToken(22, seededRandom(seed))
     const messageId = `msg_01${token}`
     const inferenceGeo = inferenceGeoOf(resolved, model)
     const isFast = resolved['speed'] === 'fast' && model.parameters.fastMode === 'supported'
@@ -375,11 +373,14 @@ const NOT_JSON: ApiError = {
 }
 const OUR_FAULT: ApiError = { status: 500, type: 'api_error', message: 'Internal server error' }
 
+/** The same memory as a Buffer. */
+function viewOf(body: Uint8Array): Buffer {
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+}
+
 function parseBody(body: Uint8Array): JsonObject | null {
   try {
-    return JSON.parse(
-      Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'),
-    ) as JsonObject
+    return JSON.parse(viewOf(body).toString('utf8')) as JsonObject
   } catch {
     // Not JSON is an answer of the API, not an error of ours.
     return null
@@ -427,15 +428,6 @@ function usageOf(
 function inferenceGeoOf(request: JsonObject, model: Model): string {
   if (!model.parameters.inferenceGeo) return 'not_available'
   return typeof request['inference_geo'] === 'string' ? request['inference_geo'] : 'global'
-}
-
-const TOKEN_ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
-
-function tokenOf(seed: string): string {
-  const random = seededRandom(seed)
-  return Array.from({ length: 22 }, () => TOKEN_ALPHABET[Math.floor(random() * TOKEN_ALPHABET.length)]).join(
-    '',
-  )
 }
 
 function sum(counts: readonly number[]): number {
