@@ -165,7 +165,7 @@ test('TypeScript in the documents compiles', () => {
   }
 })
 
-for (const file of FILES.filter((name) => read(name).includes('<!-- output'))) {
+for (const file of FILES.filter((name) => /^<!-- output/m.test(read(name)))) {
   test(`${file} shows what is printed today; npm run docs renews it`, () => {
     assert.equal(refreshed(read(file)), read(file))
   })

@@ -7,7 +7,7 @@ export function starterJob(): string {
 name: tickets
 model: claude-haiku-5-5       # or models: [ … ] to compare several; \`tithe models\` lists them
 max_tokens: 200               # the most output tokens of one row
-expected_output: 40           # of a typical row; left out, the first rows measure it
+expected_output: 15           # of a typical row; left out, the first rows measure it
 
 # The same for every row: it goes first and is cached. A long text is best kept in a file:
 # system: {file: handbook.md}
@@ -22,6 +22,10 @@ prompt: |
 
 # Columns that hold paths of images or PDFs, relative to this file; a question mark where it may be empty.
 # attachments: [photo?]
+
+# Any other request parameter, forwarded untouched. This model thinks before it answers unless told not to.
+params:
+  thinking: {type: disabled}
 
 # Answers as JSON of this schema, each one checked.
 output:
@@ -47,8 +51,6 @@ expect: {column: category, match: exact, field: category}
 # budget: 5                   # dollars that the run may never pass
 # cache: auto                 # off, or {ttl: 1h}
 # batch: auto                 # off: realtime at full price
-# params:                     # any other request parameter, forwarded untouched
-#   output_config: {effort: low}
 # upstream: anthropic         # the real API, with ANTHROPIC_API_KEY
 `
 }
