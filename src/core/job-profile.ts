@@ -79,6 +79,8 @@ export interface PoolProfile {
   readonly variant: string
   readonly inferenceGeo: string | null
   readonly speed: 'standard' | 'fast'
+  /** The job states an output and no `max_tokens`: what stands for the limit is then in the tokens of its own model. */
+  readonly limitIsOutput?: boolean
   rows: number
   paramsBytes: number
   /** Of its largest row. */
@@ -287,14 +289,15 @@ export function widenBand(profile: JobProfile, halfBandTokens: number): JobProfi
 
 /**
  * The profile of a job that only states its sizes: all rows alike, all sharing one prefix, every figure exact.
- * @param row what they have in common; `maxTokens` is at least the stated output.
+ * @param row what they have in common; `maxTokens` null when the job states none.
  */
 export function profileStated(
   stated: StatedSizes,
-  row: { readonly model: string; readonly variant: string; readonly maxTokens: number },
+  row: { readonly model: string; readonly variant: string; readonly maxTokens: number | null },
   cuts: readonly number[],
 ): JobProfile {
   const { rows, shared, own } = stated
+  const maxTokens = Math.max(stated.output, row.maxTokens ?? 0)
   const promptTokens = shared + own
   const segment = segmentOf(cuts, promptTokens)
   const sums = () => {
@@ -302,7 +305,7 @@ export function profileStated(
     segments[segment] = {
       rows,
       promptTokens: rows * promptTokens,
-      maxTokens: rows * row.maxTokens,
+      maxTokens: rows * maxTokens,
       ownMarkTokens: { '5m': 0, '1h': 0 },
     }
     return segments
@@ -332,6 +335,7 @@ export function profileStated(
         variant: row.variant,
         inferenceGeo: null,
         speed: 'standard',
+        limitIsOutput: row.maxTokens === null,
         rows,
         paramsBytes: 0,
         promptTokensMax: { low: promptTokens, best: promptTokens, high: promptTokens },
@@ -345,7 +349,7 @@ export function profileStated(
     paramsBytes: 0,
     ownBytes: 0,
     promptTokens: { low: total, best: total, high: total },
-    maxTokensMax: row.maxTokens,
+    maxTokensMax: maxTokens,
     webSearchesMax: 0,
     warnings: [],
   }

@@ -120,12 +120,13 @@ function writersOf(group: PlacedGroup, scenario: Scenario, estimate: Estimate, s
 
 function outputTokensOf({ pool, tokenRatio }: PricedPool, terms: CostTerms, segment: number): number {
   const sums = pool.sums[terms.estimate][segment]!
-  if (terms.output === 'max') return sums.maxTokens
+  const limit = Math.round(sums.maxTokens * (pool.limitIsOutput ? tokenRatio[terms.estimate] : 1))
+  if (terms.output === 'max') return limit
   const { perRow } = terms.output
   // Unknown is priced up to `max_tokens`.
-  if (perRow === null) return terms.estimate === 'low' ? 0 : sums.maxTokens
+  if (perRow === null) return terms.estimate === 'low' ? 0 : limit
   const tokens = perRow[terms.estimate] * tokenRatio[terms.estimate] * sums.rows
-  return Math.min(sums.maxTokens, Math.round(tokens))
+  return Math.min(limit, Math.round(tokens))
 }
 
 export function poolCost(

@@ -38,8 +38,11 @@ function settings(change: Partial<JobSettings> = {}): JobSettings {
     ...change,
   }
 }
-const stated = (sizes: StatedSizes, change: Partial<JobSettings> = {}, more: { allModels?: boolean } = {}) =>
-  planStated(sizes, { settings: settings(change), catalogue, at, priors, ...more })
+const stated = (
+  sizes: StatedSizes,
+  change: Partial<JobSettings> = {},
+  more: { allModels?: boolean; maxTokens?: number } = {},
+) => planStated(sizes, { settings: settings(change), catalogue, at, priors, ...more })
 const ARTICLE: StatedSizes = { rows: 1_000, shared: 10_000, own: 5_000, output: 1_000 }
 const routeOf = (plan: RunPlan, route: RouteName) => plan.routes.find((one) => one.route === route)!
 const dollars = (amount: bigint | null | undefined) => (amount == null ? null : formatUsd(amount))
@@ -257,6 +260,16 @@ test('on another model the band follows that model’s tokens, not the counted o
   assert.deepEqual(haiku.promptTokens, { low: 800_000, best: 1_040_000, high: 1_176_000 })
   assert.equal(dollars(haiku.cost?.best), formatUsd(parseUsd((10 * 104_000 * 0.5 * 0.5) / 1e6)!))
   assert.equal(dollars(haiku.cost?.low), formatUsd(parseUsd((10 * 80_000 * 0.1 * 0.5) / 1e6)!))
+})
+
+test('answers grow with the tokenizer too, as far as max_tokens lets them', () => {
+  const priced = (model: string, more: Parameters<typeof stated>[2] = {}) => {
+    const plan = stated({ ...ARTICLE, shared: 0, own: 15_000 }, {}, { allModels: true, ...more })
+    return dollars(plan.alternatives.find((other) => other.model === model)!.cost?.best)
+  }
+  const batch = (output: number) => formatUsd(parseUsd((1_000 * (19_500 * 2 + output * 10) * 0.5) / 1e6)!)
+  assert.equal(priced('claude-sonnet-5-5'), batch(1_300))
+  assert.equal(priced('claude-sonnet-5-5', { maxTokens: 1_200 }), batch(1_200))
 })
 
 test('every current model is an alternative; the tokenizer’s effect is in its figures, retired ones are not there', () => {

@@ -97,7 +97,7 @@ export function planStated(
   const row = {
     model: settings.models[0] ?? '',
     variant: variantOf(settings),
-    maxTokens: Math.max(stated.output, job.maxTokens ?? 0),
+    maxTokens: job.maxTokens ?? null,
   }
   const profile = profileStated(stated, row, profileCuts(catalogue, at, priors))
   return planJob({ ...job, settings: { ...settings, expectedOutputTokens: stated.output }, profile })
