@@ -21,7 +21,10 @@ export function renderReport(
     `run ${run.id} · ${run.name} · ${run.state} · ${run.upstream}`,
     `${formatCount(rows.rows)} rows: ${outcomes(report)}`,
   ]
-  if (report.accuracy !== null) parts.push(accuracyLine(report))
+  if (report.accuracy !== null) {
+    const chance = run.upstreamKind === 'local' ? '; the answers are simulated, so this is chance' : ''
+    parts.push(`${accuracyLine(report)}${chance}`)
+  }
   for (const bill of report.bills) parts.push('', renderBill(bill, plan))
   if (report.forecast !== null) {
     const { forecast, actualPicoUsd, error, within } = report.forecast
