@@ -6,9 +6,11 @@ import { TitheError } from '../core/errors.ts'
 import { openCsv } from './csv.ts'
 import { collect, folder } from './job-fixture.ts'
 
+const ROW_BYTES_MAX = 32_000_000
+
 async function read(content: string | Uint8Array, delimiter = ',') {
   const path = join(folder({ 'rows.csv': content }), 'rows.csv')
-  return collect((await openCsv(path, delimiter, 'rows.csv')).records(new Set()))
+  return collect((await openCsv(path, delimiter, 'rows.csv', ROW_BYTES_MAX)).records(new Set()))
 }
 
 async function failure(content: string | Uint8Array): Promise<TitheError> {
@@ -133,7 +135,8 @@ test('rows are delivered while the file is being read, not after it', async () =
   let delivered = 0
   await assert.rejects(
     async () => {
-      for await (const _ of (await openCsv(path, ',', 'rows.csv')).records(new Set())) delivered += 1
+      for await (const _ of (await openCsv(path, ',', 'rows.csv', ROW_BYTES_MAX)).records(new Set()))
+        delivered += 1
     },
     { code: 'not_utf8' },
   )

@@ -4,15 +4,18 @@ import type { JsonObject } from '../core/json.ts'
 import type { InputRecord, RecordSource } from './record-source.ts'
 import { readBytes, readText } from './text-file.ts'
 
-/** A record of more text than this cannot be a row (claude-api.md 6.2: 32 MB a message): its quote was never closed. */
-const RECORD_CHARACTERS_MAX = 32_000_000
-
 /**
  * A CSV or TSV file with a header. Lines that do not fit the header are bad records; they stop nobody else.
+ * @param recordBytesMax more than a row can hold: a record with more text than that opens a quote that is never closed.
  * @throws TitheError for what makes the whole file unreadable: encoding, header, an unclosed quote.
  */
-export async function openCsv(path: string, delimiter: string, description: string): Promise<RecordSource> {
-  const header = await readHeader(path, delimiter)
+export async function openCsv(
+  path: string,
+  delimiter: string,
+  description: string,
+  recordBytesMax: number,
+): Promise<RecordSource> {
+  const header = await readHeader(path, delimiter, recordBytesMax)
   return {
     description,
     file: path,
@@ -20,7 +23,7 @@ export async function openCsv(path: string, delimiter: string, description: stri
     bulky: [],
     async *records() {
       let isHeader = true
-      for await (const { line, fields, malformed } of readCsvRows(path, delimiter)) {
+      for await (const { line, fields, malformed } of readCsvRows(path, delimiter, recordBytesMax)) {
         if (isHeader) isHeader = false
         else yield recordOf(path, header, line, fields, malformed)
       }
@@ -29,8 +32,8 @@ export async function openCsv(path: string, delimiter: string, description: stri
   }
 }
 
-async function readHeader(path: string, delimiter: string): Promise<string[]> {
-  for await (const { line, fields } of readCsvRows(path, delimiter)) {
+async function readHeader(path: string, delimiter: string, recordBytesMax: number): Promise<string[]> {
+  for await (const { line, fields } of readCsvRows(path, delimiter, recordBytesMax)) {
     const header = fields.map((name) => name.trim())
     header.forEach((name, index) => {
       const where = { file: path, line }
@@ -100,7 +103,7 @@ interface CsvRow {
   readonly malformed: boolean
 }
 
-async function* readCsvRows(path: string, delimiter: string): AsyncGenerator<CsvRow> {
+async function* readCsvRows(path: string, delimiter: string, recordBytesMax: number): AsyncGenerator<CsvRow> {
   let parser: Parser | null = null
   let text = ''
   let line = 1
@@ -127,7 +130,7 @@ async function* readCsvRows(path: string, delimiter: string): AsyncGenerator<Csv
     // A record longer than a chunk is parsed again only when its text has doubled, so the work stays linear.
     if (text.length < parseAt) continue
     yield* take(text, false)
-    if (text.length > RECORD_CHARACTERS_MAX) throw unclosed(path, line)
+    if (text.length > recordBytesMax) throw unclosed(path, line)
     parseAt = text.length * 2
   }
   yield* take(text, true)

@@ -4,15 +4,17 @@ import { problem, TitheError } from '../core/errors.ts'
 import type { InputRecord, RecordSource } from './record-source.ts'
 import { fileSize, readBytes, readWholeText } from './text-file.ts'
 
-/** Larger than a whole request may be (claude-api.md 6.2): not a text for a prompt. */
-const TEXT_BYTES_MAX = 32_000_000
-
 /**
  * Files as rows. Columns: `path` (as the pattern found it, relative to the job file), `name`, `stem` (the name without
  * its extension) and, read only when the job uses it, `text`. The id is the path below the pattern's fixed part.
+ * @param textBytesMax a larger file is no text for a prompt.
  * @throws TitheError `empty_input` when nothing matches.
  */
-export async function openFiles(patterns: readonly string[], baseDirectory: string): Promise<RecordSource> {
+export async function openFiles(
+  patterns: readonly string[],
+  baseDirectory: string,
+  textBytesMax: number,
+): Promise<RecordSource> {
   const description = patterns.join(', ')
   const found = new Map<string, string>()
   for (const pattern of patterns) {
@@ -44,7 +46,7 @@ export async function openFiles(patterns: readonly string[], baseDirectory: stri
         const columns = { path: shownPath(path), name: basename(path), stem: basename(path, extname(path)) }
         const ownId = namesDiffer ? name : columns.path
         if (!wanted.has('text')) yield { kind: 'record', line: null, columns, ownId }
-        else yield await textRecord(path, columns, ownId)
+        else yield await textRecord(path, columns, ownId, textBytesMax)
       }
     },
     async *contents(wanted) {
@@ -62,14 +64,15 @@ async function textRecord(
   path: string,
   columns: { readonly path: string; readonly name: string; readonly stem: string },
   ownId: string,
+  textBytesMax: number,
 ): Promise<InputRecord> {
   try {
     const sizeBytes = await fileSize(path)
-    if (sizeBytes <= TEXT_BYTES_MAX) {
+    if (sizeBytes <= textBytesMax) {
       return { kind: 'record', line: null, columns: { ...columns, text: await readWholeText(path) }, ownId }
     }
     const message = `${path} is too large for a prompt: ${sizeBytes} bytes`
-    const hint = `split it; a request holds at most ${TEXT_BYTES_MAX} bytes`
+    const hint = `split it; a request holds at most ${textBytesMax} bytes`
     return {
       kind: 'bad',
       line: null,

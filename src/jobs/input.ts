@@ -25,26 +25,31 @@ export type RowsInput = readonly JsonObject[] | (() => Iterable<JsonObject> | As
 
 /**
  * Opens what `input:` names. Paths resolve against `baseDirectory`.
+ * @param rowBytesMax what a request can hold; larger rows are refused as they are read.
  * @throws TitheError for a missing file, an unknown format, and what the format's own reader refuses at its beginning.
  */
-export async function openInput(input: JobInput | RowsInput, baseDirectory: string): Promise<RecordSource> {
+export async function openInput(
+  input: JobInput | RowsInput,
+  baseDirectory: string,
+  rowBytesMax: number,
+): Promise<RecordSource> {
   if (typeof input === 'function' || Array.isArray(input)) return rowsSource(input as RowsInput)
   if (typeof input === 'string') {
     // A file whose name happens to hold a bracket is still a file.
     return isPattern(input) && !(await exists(resolve(baseDirectory, input)))
-      ? openFiles([input], baseDirectory)
-      : openFile({ file: input }, baseDirectory)
+      ? openFiles([input], baseDirectory, rowBytesMax)
+      : openFile({ file: input }, baseDirectory, rowBytesMax)
   }
-  if ('files' in input) return openFiles([input.files].flat(), baseDirectory)
+  if ('files' in input) return openFiles([input.files].flat(), baseDirectory, rowBytesMax)
   if ('rows' in input) return rowsSource(input.rows as readonly JsonObject[])
-  return openFile(input as InputFile, baseDirectory)
+  return openFile(input as InputFile, baseDirectory, rowBytesMax)
 }
 
 async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => null)) !== null
 }
 
-async function openFile(input: InputFile, baseDirectory: string): Promise<RecordSource> {
+async function openFile(input: InputFile, baseDirectory: string, rowBytesMax: number): Promise<RecordSource> {
   const path = resolve(baseDirectory, input.file)
   const sizeBytes = await fileSize(path)
   const format = input.format ?? FORMATS[extname(path).toLowerCase()]
@@ -57,9 +62,9 @@ async function openFile(input: InputFile, baseDirectory: string): Promise<Record
   if (sizeBytes === 0) throw emptyInput(input.file, path)
   switch (format) {
     case 'csv':
-      return openCsv(path, input.delimiter ?? ',', input.file)
+      return openCsv(path, input.delimiter ?? ',', input.file, rowBytesMax)
     case 'tsv':
-      return openCsv(path, input.delimiter ?? '\t', input.file)
+      return openCsv(path, input.delimiter ?? '\t', input.file, rowBytesMax)
     case 'jsonl':
       return openJsonl(path, input.file)
     case 'json':

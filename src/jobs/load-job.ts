@@ -178,7 +178,8 @@ async function readJob(value: unknown, reading: JobReading, deps: JobDeps): Prom
   const prompt = await readPrompt(job, reading)
   const input = rowsInput ?? (job.input as JobInput | undefined)
   checkKeys(job, broken, stated, input != null, reading)
-  const opened = input == null ? null : await openRecords(input, reading)
+  const { messageBytesMax } = deps.catalogue.rules
+  const opened = input == null ? null : await openRecords(input, messageBytesMax, reading)
   const recipe = opened === null ? null : await recipeOf(job, settings, prompt, opened, rules, reading, deps)
   if (problems.some((one) => one.severity === 'error')) throw badJob(reading.file, problems)
 
@@ -329,10 +330,11 @@ function checkKeys(
 /** The input, opened, with the columns that its rows have; null when it cannot be. */
 async function openRecords(
   input: JobInput | RowsInput,
+  rowBytesMax: number,
   reading: JobReading,
 ): Promise<{ source: RecordSource; columns: KnownColumns } | null> {
   try {
-    const source = await openInput(input, reading.directory)
+    const source = await openInput(input, reading.directory, rowBytesMax)
     const names = new Set(source.columns ?? [])
     let records = 0
     const bad: Problem[] = []

@@ -87,7 +87,7 @@ test('CSV has the columns of all rows, also of those that come late, and reads b
     'csv',
     source([result(), INVALID, result({ columns: { model: 'mine', question: null } })]),
   )
-  const records = await collect((await openCsv(path, ',', 'r.csv')).records(new Set()))
+  const records = await collect((await openCsv(path, ',', 'r.csv', 32_000_000)).records(new Set()))
   assert.ok(records.every((record) => record.kind === 'record'))
   assert.equal(records[0]!.columns['question'], 'One, "two"\nthree?')
   assert.equal(records[0]!.columns['json'], '{"x":1}')
