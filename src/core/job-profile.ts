@@ -288,16 +288,17 @@ export function widenBand(profile: JobProfile, halfBandTokens: number): JobProfi
 }
 
 /**
- * The profile of a job that only states its sizes: all rows alike, all sharing one prefix, every figure exact.
- * @param row what they have in common; `maxTokens` null when the job states none.
+ * The profile of a job that only states its sizes: all rows alike on each model, all sharing one prefix, every figure
+ * exact.
  */
 export function profileStated(
   stated: StatedSizes,
-  row: { readonly model: string; readonly variant: string; readonly maxTokens: number | null },
+  models: readonly string[],
+  variant: string,
   cuts: readonly number[],
 ): JobProfile {
   const { rows, shared, own } = stated
-  const maxTokens = Math.max(stated.output, row.maxTokens ?? 0)
+  const maxTokens = Math.max(stated.output, stated.maxTokens ?? 0)
   const promptTokens = shared + own
   const segment = segmentOf(cuts, promptTokens)
   const sums = () => {
@@ -311,41 +312,42 @@ export function profileStated(
     return segments
   }
   const counts = () => zeros(cuts).map((_, i) => (i === segment ? rows : 0))
-  const prefix: SharedPrefix = {
-    hash: 'stated',
-    path: 'the shared part',
-    tokens: shared,
-    markable: true,
-    mark: null,
-    parent: null,
-    depth: 0,
-    rows,
-    rowsBySegment: { low: counts(), best: counts(), high: counts() },
-  }
   const isShared = shared > 0 && rows > 1
-  const total = rows * promptTokens
+  const poolOn = (model: string): PoolProfile => {
+    const prefix: SharedPrefix = {
+      hash: `stated for ${model}`,
+      path: 'the shared part',
+      tokens: shared,
+      markable: true,
+      mark: null,
+      parent: null,
+      depth: 0,
+      rows,
+      rowsBySegment: { low: counts(), best: counts(), high: counts() },
+    }
+    return {
+      model,
+      variant,
+      inferenceGeo: stated.inferenceGeo ?? null,
+      speed: stated.speed ?? 'standard',
+      limitIsOutput: stated.maxTokens === undefined,
+      rows,
+      paramsBytes: 0,
+      promptTokensMax: { low: promptTokens, best: promptTokens, high: promptTokens },
+      rowsWithOwnMarks: 0,
+      ownMarksMax: 0,
+      sums: { low: sums(), best: sums(), high: sums() },
+      prefixes: new Map(isShared ? [[prefix.hash, prefix]] : []),
+    }
+  }
+  const total = models.length * rows * promptTokens
   return {
-    rows,
+    rows: models.length * rows,
     invalidRows: 0,
     counting: 'stated',
     cuts,
-    pools: [
-      {
-        model: row.model,
-        variant: row.variant,
-        inferenceGeo: null,
-        speed: 'standard',
-        limitIsOutput: row.maxTokens === null,
-        rows,
-        paramsBytes: 0,
-        promptTokensMax: { low: promptTokens, best: promptTokens, high: promptTokens },
-        rowsWithOwnMarks: 0,
-        ownMarksMax: 0,
-        sums: { low: sums(), best: sums(), high: sums() },
-        prefixes: new Map(isShared ? [[prefix.hash, prefix]] : []),
-      },
-    ],
-    sharedPrefixes: isShared ? 1 : 0,
+    pools: models.map(poolOn),
+    sharedPrefixes: isShared ? models.length : 0,
     paramsBytes: 0,
     ownBytes: 0,
     promptTokens: { low: total, best: total, high: total },

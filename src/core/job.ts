@@ -55,6 +55,10 @@ export interface StatedSizes {
   readonly shared: number
   readonly own: number
   readonly output: number
+  /** What the job says beside them; an output that is no limit follows the tokenizer of each model. */
+  readonly maxTokens?: number
+  readonly inferenceGeo?: string
+  readonly speed?: 'fast'
 }
 
 /** How the template was split: shown by `plan`. */

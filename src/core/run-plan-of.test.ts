@@ -38,11 +38,8 @@ function settings(change: Partial<JobSettings> = {}): JobSettings {
     ...change,
   }
 }
-const stated = (
-  sizes: StatedSizes,
-  change: Partial<JobSettings> = {},
-  more: { allModels?: boolean; maxTokens?: number } = {},
-) => planStated(sizes, { settings: settings(change), catalogue, at, priors, ...more })
+const stated = (sizes: StatedSizes, change: Partial<JobSettings> = {}, more: { allModels?: boolean } = {}) =>
+  planStated(sizes, { settings: settings(change), catalogue, at, priors, ...more })
 const ARTICLE: StatedSizes = { rows: 1_000, shared: 10_000, own: 5_000, output: 1_000 }
 const routeOf = (plan: RunPlan, route: RouteName) => plan.routes.find((one) => one.route === route)!
 const dollars = (amount: bigint | null | undefined) => (amount == null ? null : formatUsd(amount))
@@ -263,13 +260,26 @@ test('on another model the band follows that model’s tokens, not the counted o
 })
 
 test('answers grow with the tokenizer too, as far as max_tokens lets them', () => {
-  const priced = (model: string, more: Parameters<typeof stated>[2] = {}) => {
-    const plan = stated({ ...ARTICLE, shared: 0, own: 15_000 }, {}, { allModels: true, ...more })
+  const priced = (model: string, more: Partial<StatedSizes> = {}) => {
+    const plan = stated({ ...ARTICLE, shared: 0, own: 15_000, ...more }, {}, { allModels: true })
     return dollars(plan.alternatives.find((other) => other.model === model)!.cost?.best)
   }
   const batch = (output: number) => formatUsd(parseUsd((1_000 * (19_500 * 2 + output * 10) * 0.5) / 1e6)!)
   assert.equal(priced('claude-sonnet-5-5'), batch(1_300))
   assert.equal(priced('claude-sonnet-5-5', { maxTokens: 1_200 }), batch(1_200))
+})
+
+test('stated sizes hold for each model of the job, with its max_tokens and its region', () => {
+  const models = ['claude-sonnet-4-6', 'claude-haiku-4-5']
+  const plan = stated({ ...ARTICLE, maxTokens: 4_000, inferenceGeo: 'us' }, { models })
+  assert.equal(plan.rows, 2_000)
+  assert.deepEqual(plan.models, ['claude-sonnet-4-6', 'claude-haiku-4-5-20251001'])
+  assert.equal(dollars(routeOf(plan, 'realtime').cost?.best), '$88.00', '1.1 × ($60 + $20)')
+  assert.equal(dollars(routeOf(plan, 'realtime').worstCase), '$154.00', '1.1 × ($105 + $35)')
+  assert.equal(
+    stated({ ...ARTICLE, speed: 'fast' }, { models: ['claude-opus-5-5'] }).chosen,
+    'realtime_cache_5m',
+  )
 })
 
 test('every current model is an alternative; the tokenizer’s effect is in its figures, retired ones are not there', () => {

@@ -89,17 +89,10 @@ export function planJob(job: JobToPlan): RunPlan {
 }
 
 /** Plans a job that states its sizes instead of giving rows. */
-export function planStated(
-  stated: StatedSizes,
-  job: Omit<JobToPlan, 'profile'> & { readonly maxTokens?: number },
-): RunPlan {
+export function planStated(stated: StatedSizes, job: Omit<JobToPlan, 'profile'>): RunPlan {
   const { settings, catalogue, at, priors } = job
-  const row = {
-    model: settings.models[0] ?? '',
-    variant: variantOf(settings),
-    maxTokens: job.maxTokens ?? null,
-  }
-  const profile = profileStated(stated, row, profileCuts(catalogue, at, priors))
+  const models = settings.models.map((name) => findModel(catalogue, name)?.id ?? name)
+  const profile = profileStated(stated, models, variantOf(settings), profileCuts(catalogue, at, priors))
   return planJob({ ...job, settings: { ...settings, expectedOutputTokens: stated.output }, profile })
 }
 

@@ -196,5 +196,12 @@ export function statedSizesOf(job: JobFile, reading: JobReading): StatedSizes | 
       'rows',
     ])
   }
-  return { rows: job.rows, ...job.tokens }
+  const geo = job.params?.['inference_geo']
+  return {
+    rows: job.rows,
+    ...job.tokens,
+    ...(job.max_tokens == null ? {} : { maxTokens: job.max_tokens }),
+    ...(typeof geo === 'string' ? { inferenceGeo: geo } : {}),
+    ...(job.params?.['speed'] === 'fast' ? { speed: 'fast' as const } : {}),
+  }
 }
