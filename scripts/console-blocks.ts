@@ -36,18 +36,15 @@ export function refreshed(markdown: string): string {
   }
 }
 
-/** Ids, clock times, what depends on the rows that a probe drew, and the version of the facts. */
+/** Without ids, clock times, what depends on the rows that a probe drew, and the version of the facts. */
 function comparable(text: string): string {
   return text
+    .replace(/^.*\b(batch \d|msgbatch_).*$/gm, (line) => line.replace(/[\d.]+ (kB|MB|B|s|min|h)\b/g, 'n'))
+    .replace(/^ {2}note: .*$/gm, (line) => line.replace(/[\d.,]+/g, 'n'))
     .replace(/\br[0-9a-v]{9}\b/g, 'run')
     .replace(/\bmsgbatch_\w+/g, 'batch')
     .replace(/\b\d\d:\d\d:\d\d\b/g, 'time')
-    .replace(/^( {2}batch \d.*|.*\bdriven by\b.*)$/gm, (line) =>
-      line.replace(/[\d.]+ (kB|MB|B|s|min|h)\b/g, 'n'),
-    )
-    .replace(/^.*(note|forecast|measured).*$/gm, (line) => line.replace(/[\d.,]+/g, 'n'))
     .replace(/price book \S+/g, 'price book')
-    .replace(/ {2,}/g, '  ')
 }
 
 /** The lines of `ranges`; all of them where no range begins: it belongs to another command of the block. */
