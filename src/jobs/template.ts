@@ -84,164 +84,16 @@ export function compileTemplate(
   source: TemplateSource,
   known: KnownColumns,
 ): { readonly template: Template; readonly problems: readonly Problem[] } {
-  const columns = known.names
-  const problems: Problem[] = []
-  const parts: TemplatePart[] = []
-  const used = new Set<string>()
-  const places: AttachmentPlace[] = []
-  let sharedBlocks = source.tools.length
-  /** What varied first: a placeholder, or an attachment. Null while everything is shared. */
-  let firstOwn: string | null = null
-  let uncacheableBytes = 0
-
-  const parse = (text: string, literal: boolean, origin: Origin): TextPieces => {
-    const parsed = literal ? ({ kind: 'text', pieces: [text] } as const) : parsePlaceholders(text)
-    if (parsed.kind === 'bad_braces') {
-      problems.push(badBraces(text, parsed.offset, origin))
-      return []
-    }
-    for (const column of columnsOf(parsed.pieces)) {
-      used.add(column)
-      if (!columns.has(column)) problems.push(unknownColumn(column, columns, origin))
-    }
-    return parsed.pieces
-  }
-
-  const addConstant = (block: JsonObject, path: string): Item => {
-    const bytes = blockBytes(block)
-    if (firstOwn === null) {
-      sharedBlocks += 1
-      parts.push({ path, kind: 'shared', bytes, note: null })
-    } else {
-      uncacheableBytes += bytes
-      parts.push({
-        path,
-        kind: 'uncacheable',
-        bytes,
-        note: `the same in every row, but it follows ${firstOwn}: ${MOVE}`,
-      })
-    }
-    return { kind: 'constant', block }
-  }
-
-  const addText = (pieces: TextPieces, path: (offset: number) => string): Item[] => {
-    const names = columnsOf(pieces)
-    if (names.length === 0) return [addConstant({ type: 'text', text: pieces.join('') }, path(0))]
-    const items: Item[] = []
-    let own = pieces
-    const head = pieces[0]
-    // White space alone cannot be a block: the API refuses a text block without text.
-    if (firstOwn === null && typeof head === 'string' && head.trim() !== '') {
-      items.push(addConstant({ type: 'text', text: head }, path(0)))
-      own = pieces.slice(1)
-    }
-    const firstValue = own.findIndex((piece) => typeof piece !== 'string')
-    const after = firstOwn === null ? own.slice(firstValue + 1) : own
-    const tail = after.filter((piece) => typeof piece === 'string').join('')
-    // The line break that ends a text block of YAML is nobody's to move.
-    const tailBytes = tail.trim() === '' ? 0 : Buffer.byteLength(tail)
-    firstOwn ??= `{{${names[0]}}}`
-    uncacheableBytes += tailBytes
-    const note =
-      tailBytes === 0
-        ? null
-        : `${tailBytes} bytes in it are the same in every row, but follow ${firstOwn}: ${MOVE}`
-    parts.push({ path: path(items.length), kind: 'own', bytes: null, note })
-    items.push({ kind: 'text', pieces: own })
-    return items
-  }
-
-  const addAttachment = (written: string, path: string, origin: Origin): Item => {
-    const optional = written.endsWith('?')
-    const text = optional ? written.slice(0, -1) : written
-    // `photo?` can only be a column: a path that may or may not be there is not worth a meaning.
-    const isColumn = columns.has(text) || (optional && !text.includes('{{'))
-    if (isColumn && known.complete && !columns.has(text)) problems.push(unknownColumn(text, columns, origin))
-    const pieces: TextPieces = isColumn ? [{ column: text }] : parse(text, false, origin)
-    if (isColumn) used.add(text)
-    places.push({ pieces, optional })
-    const index = places.length - 1
-    if (columnsOf(pieces).length === 0) {
-      parts.push({
-        path,
-        kind: firstOwn === null ? 'shared' : 'uncacheable',
-        bytes: null,
-        note: `the file ${text}`,
-      })
-      // The file is not read here: the rendering repeats the same block, and nothing tells how many stand before it.
-      if (firstOwn === null) sharedBlocks += 1
-    } else {
-      parts.push({
-        path,
-        kind: 'attachment',
-        bytes: null,
-        note: `${optional ? 'may be' : 'is'} a file of the row: ${text}`,
-      })
-      firstOwn ??= 'an attachment of the row'
-    }
-    return { kind: 'attachment', index }
-  }
-
-  const addParts = (sourceParts: readonly TemplateSourcePart[], path: string): Item[] => {
-    const items: Item[] = []
-    for (const part of sourceParts) {
-      const here = (offset: number): string => `${path}[${items.length + offset}]`
-      if (part.kind === 'attachment') {
-        items.push(addAttachment(part.path, here(0), part.origin))
-        continue
-      }
-      const plain = part.kind === 'text' ? part : plainText(part.block, part.origin)
-      if (plain !== null) {
-        if (plain.text.trim() === '') problems.push(emptyText(part.origin))
-        items.push(...addText(parse(plain.text, plain.literal, plain.origin), here))
-        continue
-      }
-      const block = (part as { block: JsonObject }).block
-      const fill = compileJson(block, (text) => parse(text, false, part.origin))
-      if (typeof fill !== 'function') items.push(addConstant(fill as JsonObject, here(0)))
-      else {
-        firstOwn ??= `a ${String(block['type'])} block with a value of the row`
-        parts.push({ path: here(0), kind: 'own', bytes: null, note: null })
-        items.push({ kind: 'block', fill: fill as (row: JsonObject, missing: string[]) => JsonObject })
-      }
-    }
-    return items
-  }
-
-  if (source.tools.length > 0) {
-    const bytes = Buffer.byteLength(JSON.stringify(source.tools))
-    parts.push({ path: `tools[0…${source.tools.length - 1}]`, kind: 'shared', bytes, note: null })
-  }
-  const system = addParts(source.system, 'system')
-  if (firstOwn !== null) {
-    problems.push(
-      problem('varying_system', `\`system\` differs from row to row: it holds ${firstOwn}`, {
-        severity: 'warning',
-        hint: 'nothing after the first value can be cached; move the value into `prompt`',
-        where: source.system[0]!.origin.where,
-      }),
-    )
-  }
-  const messages = source.messages.map(({ role, parts: list }, index) => ({
+  const compiler = new TemplateCompiler(known)
+  compiler.addTools(source.tools)
+  const system = compiler.addParts(source.system, 'system')
+  compiler.endSystem(source.system)
+  const messages = source.messages.map(({ role, parts }, index) => ({
     role,
-    items: addParts(list, `messages[${index}].content`),
+    items: compiler.addParts(parts, `messages[${index}].content`),
   }))
-  if (uncacheableBytes >= UNCACHEABLE_WARNING_BYTES) {
-    problems.push(
-      problem(
-        'uncacheable_text',
-        `${uncacheableBytes} bytes of the prompt are the same in every row but follow ${firstOwn}, where no cache reaches them`,
-        { severity: 'warning', hint: MOVE },
-      ),
-    )
-  }
-
-  const constantSystem = constantBlocks(system)
-  const constantMessages = messages.map(({ role, items }) => {
-    const content = constantBlocks(items)
-    return content === null ? null : { role, content }
-  })
-
+  compiler.end()
+  const { parts, sharedBlocks, used, places, problems } = compiler
   return {
     problems,
     template: {
@@ -251,30 +103,194 @@ export function compileTemplate(
       columns: used,
       hasAttachments: places.length > 0,
       attachmentPaths: (row) => places.map((place) => pathsOf(place, row)),
-      render(row, attachments) {
-        const missing: string[] = []
-        let leftOut = false
-        const blocks = (items: readonly Item[]): JsonObject[] => {
-          const rendered: JsonObject[] = []
-          for (const item of items) {
-            if (item.kind === 'constant') rendered.push(item.block)
-            else if (item.kind === 'attachment') rendered.push(...(attachments[item.index] ?? []))
-            else if (item.kind === 'block') rendered.push(item.fill(row, missing))
-            else {
-              const text = fillPieces(item.pieces, row, missing)
-              if (text.trim() === '') leftOut = true
-              else rendered.push({ type: 'text', text })
-            }
-          }
-          return rendered
-        }
-        const renderedSystem = constantSystem ?? blocks(system)
-        const renderedMessages = messages.map(
-          ({ role, items }, index) => constantMessages[index] ?? { role, content: blocks(items) },
-        )
-        return { system: renderedSystem, messages: renderedMessages, missing, leftOut }
-      },
+      render: rendererOf(system, messages),
     },
+  }
+}
+
+/** Goes through the prompt in its order and notes what is shared, what varies and what varies first. */
+class TemplateCompiler {
+  readonly #known: KnownColumns
+  readonly problems: Problem[] = []
+  readonly parts: TemplatePart[] = []
+  readonly used = new Set<string>()
+  readonly places: AttachmentPlace[] = []
+  sharedBlocks = 0
+  /** What varied first: a placeholder, or an attachment. Null while everything is shared. */
+  #firstOwn: string | null = null
+  #uncacheableBytes = 0
+
+  constructor(known: KnownColumns) {
+    this.#known = known
+  }
+
+  addTools(tools: readonly JsonObject[]): void {
+    if (tools.length === 0) return
+    this.sharedBlocks += tools.length
+    const bytes = Buffer.byteLength(JSON.stringify(tools))
+    this.parts.push({ path: `tools[0…${tools.length - 1}]`, kind: 'shared', bytes, note: null })
+  }
+
+  addParts(sourceParts: readonly TemplateSourcePart[], path: string): Item[] {
+    const items: Item[] = []
+    for (const part of sourceParts) {
+      const here = (offset: number): string => `${path}[${items.length + offset}]`
+      if (part.kind === 'attachment') {
+        items.push(this.#addAttachment(part.path, here(0), part.origin))
+        continue
+      }
+      const text = part.kind === 'text' ? part : plainText(part.block, part.origin)
+      if (text !== null) {
+        if (text.text.trim() === '') this.problems.push(emptyText(part.origin))
+        items.push(...this.#addText(this.#parse(text.text, text.literal, text.origin), here))
+        continue
+      }
+      items.push(this.#addBlock((part as { block: JsonObject }).block, here(0), part.origin))
+    }
+    return items
+  }
+
+  /** Says so when nothing after the system prompt can be shared any more. */
+  endSystem(system: readonly TemplateSourcePart[]): void {
+    if (this.#firstOwn === null) return
+    this.problems.push(
+      problem('varying_system', `\`system\` differs from row to row: it holds ${this.#firstOwn}`, {
+        severity: 'warning',
+        hint: 'nothing after the first value can be cached; move the value into `prompt`',
+        where: system[0]!.origin.where,
+      }),
+    )
+  }
+
+  end(): void {
+    if (this.#uncacheableBytes < UNCACHEABLE_WARNING_BYTES) return
+    this.problems.push(
+      problem(
+        'uncacheable_text',
+        `${this.#uncacheableBytes} bytes of the prompt are the same in every row but follow ${this.#firstOwn}, where no cache reaches them`,
+        { severity: 'warning', hint: MOVE },
+      ),
+    )
+  }
+
+  #parse(text: string, literal: boolean, origin: Origin): TextPieces {
+    const parsed = literal ? ({ kind: 'text', pieces: [text] } as const) : parsePlaceholders(text)
+    if (parsed.kind === 'bad_braces') {
+      this.problems.push(badBraces(text, parsed.offset, origin))
+      return []
+    }
+    for (const column of columnsOf(parsed.pieces)) {
+      this.used.add(column)
+      if (!this.#known.names.has(column)) {
+        this.problems.push(unknownColumn(column, this.#known.names, origin))
+      }
+    }
+    return parsed.pieces
+  }
+
+  #addConstant(block: JsonObject, path: string): Item {
+    const bytes = blockBytes(block)
+    if (this.#firstOwn === null) {
+      this.sharedBlocks += 1
+      this.parts.push({ path, kind: 'shared', bytes, note: null })
+    } else {
+      this.#uncacheableBytes += bytes
+      const note = `the same in every row, but it follows ${this.#firstOwn}: ${MOVE}`
+      this.parts.push({ path, kind: 'uncacheable', bytes, note })
+    }
+    return { kind: 'constant', block }
+  }
+
+  #addText(pieces: TextPieces, path: (offset: number) => string): Item[] {
+    const names = columnsOf(pieces)
+    if (names.length === 0) return [this.#addConstant({ type: 'text', text: pieces.join('') }, path(0))]
+    const items: Item[] = []
+    let own = pieces
+    const head = pieces[0]
+    // White space alone cannot be a block: the API refuses a text block without text.
+    if (this.#firstOwn === null && typeof head === 'string' && head.trim() !== '') {
+      items.push(this.#addConstant({ type: 'text', text: head }, path(0)))
+      own = pieces.slice(1)
+    }
+    const firstValue = own.findIndex((piece) => typeof piece !== 'string')
+    const after = this.#firstOwn === null ? own.slice(firstValue + 1) : own
+    const tail = after.filter((piece) => typeof piece === 'string').join('')
+    // The line break that ends a text block of YAML is nobody's to move.
+    const tailBytes = tail.trim() === '' ? 0 : Buffer.byteLength(tail)
+    this.#firstOwn ??= `{{${names[0]}}}`
+    this.#uncacheableBytes += tailBytes
+    const note =
+      tailBytes === 0
+        ? null
+        : `${tailBytes} bytes in it are the same in every row, but follow ${this.#firstOwn}: ${MOVE}`
+    this.parts.push({ path: path(items.length), kind: 'own', bytes: null, note })
+    items.push({ kind: 'text', pieces: own })
+    return items
+  }
+
+  #addBlock(block: JsonObject, path: string, origin: Origin): Item {
+    const fill = compileJson(block, (text) => this.#parse(text, false, origin))
+    if (typeof fill !== 'function') return this.#addConstant(fill as JsonObject, path)
+    this.#firstOwn ??= `a ${String(block['type'])} block with a value of the row`
+    this.parts.push({ path, kind: 'own', bytes: null, note: null })
+    return { kind: 'block', fill: fill as (row: JsonObject, missing: string[]) => JsonObject }
+  }
+
+  #addAttachment(written: string, path: string, origin: Origin): Item {
+    const { names, complete } = this.#known
+    const optional = written.endsWith('?')
+    const text = optional ? written.slice(0, -1) : written
+    // `photo?` can only be a column: a path that may or may not be there is not worth a meaning.
+    const isColumn = names.has(text) || (optional && !text.includes('{{'))
+    if (isColumn && complete && !names.has(text)) this.problems.push(unknownColumn(text, names, origin))
+    const pieces: TextPieces = isColumn ? [{ column: text }] : this.#parse(text, false, origin)
+    if (isColumn) this.used.add(text)
+    this.places.push({ pieces, optional })
+    if (columnsOf(pieces).length === 0) {
+      const kind = this.#firstOwn === null ? 'shared' : 'uncacheable'
+      this.parts.push({ path, kind, bytes: null, note: `the file ${text}` })
+      // The file is not read here: the rendering repeats the same block, and nothing tells how many stand before it.
+      if (this.#firstOwn === null) this.sharedBlocks += 1
+    } else {
+      const note = `${optional ? 'may be' : 'is'} a file of the row: ${text}`
+      this.parts.push({ path, kind: 'attachment', bytes: null, note })
+      this.#firstOwn ??= 'an attachment of the row'
+    }
+    return { kind: 'attachment', index: this.places.length - 1 }
+  }
+}
+
+function rendererOf(
+  system: readonly Item[],
+  messages: readonly { readonly role: string; readonly items: readonly Item[] }[],
+): Template['render'] {
+  const constantSystem = constantBlocks(system)
+  const constantMessages = messages.map(({ role, items }) => {
+    const content = constantBlocks(items)
+    return content === null ? null : { role, content }
+  })
+  return (row, attachments) => {
+    const missing: string[] = []
+    let leftOut = false
+    const blocks = (items: readonly Item[]): JsonObject[] => {
+      const rendered: JsonObject[] = []
+      for (const item of items) {
+        if (item.kind === 'constant') rendered.push(item.block)
+        else if (item.kind === 'attachment') rendered.push(...(attachments[item.index] ?? []))
+        else if (item.kind === 'block') rendered.push(item.fill(row, missing))
+        else {
+          const text = fillPieces(item.pieces, row, missing)
+          if (text.trim() === '') leftOut = true
+          else rendered.push({ type: 'text', text })
+        }
+      }
+      return rendered
+    }
+    const renderedSystem = constantSystem ?? blocks(system)
+    const renderedMessages = messages.map(
+      ({ role, items }, index) => constantMessages[index] ?? { role, content: blocks(items) },
+    )
+    return { system: renderedSystem, messages: renderedMessages, missing, leftOut }
   }
 }
 
