@@ -1,0 +1,2 @@
+// Measured for what Node.js itself takes to start and end.
+export {}
