@@ -7,7 +7,7 @@ import type { Instant } from './instant.ts'
 import { formatDuration, MINUTE_MS } from './instant.ts'
 import type { JobSettings } from './job.ts'
 import type { Estimate, JobProfile, PoolProfile } from './job-profile.ts'
-import { type Catalogue, minimumCacheableTokens, type TierLimits } from './models.ts'
+import { type Catalogue, type MinuteLimits, minimumCacheableTokens, minuteLimitsOf } from './models.ts'
 import { formatUsd, type PicoUsd, picoUsd } from './money.ts'
 import type { OutputEstimate } from './output-estimate.ts'
 import {
@@ -41,7 +41,7 @@ export interface RouteShape {
 }
 
 /** In the order in which they are shown; on equal cost the earlier, simpler one is chosen. */
-export const ROUTES: readonly RouteShape[] = [
+const ROUTES: readonly RouteShape[] = [
   { route: 'realtime', tier: 'standard', marks: 'none', ttl: null },
   { route: 'realtime_cache_5m', tier: 'standard', marks: 'cold', ttl: '5m' },
   { route: 'realtime_cache_1h', tier: 'standard', marks: 'cold', ttl: '1h' },
@@ -80,15 +80,17 @@ type Placed = PricedRoute['placements']
 const NOWHERE: Placement = { groups: [], elsewhere: '' }
 
 export function priceRoutes(terms: RouteTerms): PricedRoute[] {
-  return ROUTES.map((shape) => priceRoute(shape, terms))
+  const baseline = baselineCost(terms)
+  return ROUTES.map((shape) => priceRoute(shape, terms, baseline))
 }
 
 /** The whole job uncached in realtime: what savings are measured against. Null when unpriced. */
-export function baselineCost(terms: RouteTerms): PicoUsd | null {
+function baselineCost(terms: RouteTerms): PicoUsd | null {
   const { pools, output } = terms
   if (pools === null) return null
-  const unmarked = pools.map(({ pool }) => withoutOwnMarks(pool))
-  return totalCost(terms, unmarked, [], { estimate: 'best', scenario: 'unmarked', tier: 'standard', output })
+  const unmarked = pools.map((priced) => ({ ...priced, pool: withoutOwnMarks(priced.pool) }))
+  const cost = { estimate: 'best', scenario: 'unmarked', tier: 'standard', output } as const
+  return totalCost({ ...terms, pools: unmarked }, [], cost)
 }
 
 /** What the job costs as a marked batch, by hit rate over its marked rows. */
@@ -98,7 +100,7 @@ export function hitRateCosts(terms: RouteTerms): HitRateCost[] {
   if (terms.pools === null || markedRows(placed5m) === 0 || markedRows(placed1h) === 0) return []
   const cost = (placed: Placed, hitRate: number): PicoUsd => {
     const end = (scenario: Scenario) =>
-      totalCost(terms, null, placed, { estimate: 'best', scenario, tier: 'batch', output: terms.output })
+      totalCost(terms, placed, { estimate: 'best', scenario, tier: 'batch', output: terms.output })
     return mix([
       { share: hitRate, cost: end('all_read') },
       { share: 1 - hitRate, cost: end('all_write') },
@@ -111,7 +113,7 @@ export function hitRateCosts(terms: RouteTerms): HitRateCost[] {
   }))
 }
 
-function priceRoute(shape: RouteShape, terms: RouteTerms): PricedRoute {
+function priceRoute(shape: RouteShape, terms: RouteTerms, baseline: PicoUsd | null): PricedRoute {
   const { profile, settings, catalogue, priors } = terms
   const { rules } = catalogue
   const inFlightMax = rowsInFlightMax(rules.tiers[settings.tier].queuedRowsMax)
@@ -144,7 +146,6 @@ function priceRoute(shape: RouteShape, terms: RouteTerms): PricedRoute {
   const expected = expectationOf(shape, terms, placed, survivalIn(waves))
 
   const costs = terms.pools && expectedCosts(terms, placed, shape, expected)
-  const baseline = baselineCost(terms)
   const finish =
     shape.tier === 'batch'
       ? batchFinish(terms, waves, inFlightMax)
@@ -152,7 +153,7 @@ function priceRoute(shape: RouteShape, terms: RouteTerms): PricedRoute {
   const extreme = extremeOf(shape, placed)
   const at = (scenario: Scenario, change: Partial<CostTerms> = {}) =>
     terms.pools &&
-    totalCost(terms, null, placed, {
+    totalCost(terms, placed, {
       estimate: 'best',
       scenario,
       tier: shape.tier,
@@ -251,7 +252,7 @@ function expectedCosts(terms: RouteTerms, placed: Placed, shape: RouteShape, { w
     ways[estimate].map(({ what, share, scenario }) => ({
       what,
       share,
-      cost: totalCost(terms, null, placed, { estimate, scenario, tier: shape.tier, output: terms.output }),
+      cost: totalCost(terms, placed, { estimate, scenario, tier: shape.tier, output: terms.output }),
     }))
   const parts = partsAt('best')
   const best = mix(parts)
@@ -263,17 +264,13 @@ function expectedCosts(terms: RouteTerms, placed: Placed, shape: RouteShape, { w
 
 function totalCost(
   { pools, catalogue }: RouteTerms,
-  replaced: readonly PoolProfile[] | null,
   placed: Placed,
   cost: Omit<CostTerms, 'placement'>,
 ): PicoUsd {
-  const total = (pools ?? []).reduce((sum, priced, i) => {
-    const placement = placed[i]?.placement ?? NOWHERE
-    return (
-      sum + poolCost(replaced ? { ...priced, pool: replaced[i]! } : priced, { ...cost, placement }, catalogue)
-    )
-  }, 0n)
-  return picoUsd(total)
+  const costs = (pools ?? []).map((priced, i) =>
+    poolCost(priced, { ...cost, placement: placed[i]?.placement ?? NOWHERE }, catalogue),
+  )
+  return picoUsd(costs.reduce((sum, one) => sum + one, 0n))
 }
 
 const SHARE_PARTS = 1_000_000_000n
@@ -328,11 +325,10 @@ function batchFinish(
  */
 function realtimeFinish(terms: RouteTerms, placed: Placed, expected: Scenario): Finish {
   const slowest = (estimate: Estimate, scenario: Scenario, output: CostTerms['output']) => {
-    const needs = new Map<string, { limit: TierLimits; requests: number; input: number; output: number }>()
+    const needs = new Map<string, { limit: MinuteLimits; requests: number; input: number; output: number }>()
     for (const [i, priced] of (terms.pools ?? []).entries()) {
       const placement = placed[i]?.placement ?? NOWHERE
-      const tier = terms.catalogue.rules.tiers[terms.settings.tier]
-      const limit = priced.model.rateClass === 'fable' ? { ...tier, ...tier.fableClass } : tier
+      const limit = minuteLimitsOf(terms.catalogue.rules, terms.settings.tier, priced.model)
       const need = needs.get(priced.model.id) ?? { limit, requests: 0, input: 0, output: 0 }
       need.requests += priced.pool.rows
       for (const usage of poolUsage(priced, { estimate, scenario, tier: 'standard', placement, output })) {
@@ -450,6 +446,6 @@ function cheapestOf(routes: readonly RoutePlan[]): RoutePlan | null {
   return routes.reduce<RoutePlan | null>((a, b) => (a === null || b.cost!.best < a.cost!.best ? b : a), null)
 }
 
-export function shapeOf(route: RouteName): RouteShape {
+function shapeOf(route: RouteName): RouteShape {
   return ROUTES.find((shape) => shape.route === route)!
 }
