@@ -10,7 +10,7 @@ import { type ModelRules, modelResolver } from './job-settings.ts'
 import { jsonFault } from './jsonl.ts'
 import type { InputRecord, RecordSource } from './record-source.ts'
 import { RowIds } from './row-ids.ts'
-import type { Template } from './template.ts'
+import type { RenderedPrompt, Template } from './template.ts'
 
 /** Everything that makes requests of records. */
 export interface RowRecipe {
@@ -68,14 +68,11 @@ export async function* renderRows(recipe: RowRecipe): AsyncGenerator<InputRow | 
     }
 
     const own = overridesOf(record.columns, recipe, report)
-    let chosen = recipe.settings.models
-    let isRefused = false
-    if (own.model !== null) {
-      const resolved = resolve(own.model)
-      isRefused = resolved.problems.some((found) => found.severity === 'error')
-      problems.push(...resolved.problems.map((found) => ({ ...found, where })))
-      chosen = [resolved.id]
-    } else if (chosen.length === 0) {
+    const resolved = own.model === null ? null : resolve(own.model)
+    problems.push(...(resolved?.problems ?? []).map((found) => ({ ...found, where })))
+    const isRefused = resolved?.problems.some((found) => found.severity === 'error') === true
+    const models = resolved === null ? recipe.settings.models : [resolved.id]
+    if (models.length === 0) {
       report(
         'missing_model',
         `the row names no model in "${recipe.overrides.model}"`,
@@ -87,40 +84,14 @@ export async function* renderRows(recipe: RowRecipe): AsyncGenerator<InputRow | 
       problems.push({ ...found, where: { ...found.where, ...where } }),
     )
     const prompt = recipe.template.render(record.columns, attached)
-    for (const column of new Set(prompt.missing)) {
-      report('missing_value', `the row has no value for {{${column}}}`, 'give it one, or null for nothing')
-    }
-    if (prompt.leftOut) {
-      problems.push(
-        problem('empty_value', "the part of the prompt that is the row's own is empty and is left out", {
-          severity: 'warning',
-          where,
-        }),
-      )
-    }
     const isEmpty = prompt.messages.every((message) => (message['content'] as readonly Json[]).length === 0)
-    if (isEmpty) {
-      report(
-        'empty_prompt',
-        'the row leaves the prompt empty',
-        'the API needs at least one block of text or file',
-      )
-    }
+    problems.push(...promptProblems(prompt, isEmpty, where))
 
-    for (const model of chosen.length === 0 ? [''] : chosen) {
+    for (const model of models.length === 0 ? [''] : models) {
       const request = requestOf(recipe, model, own, prompt.system, prompt.messages)
       const found = [...problems]
       // What an empty prompt or a model that is gone would also be refused for is no news.
-      if (model !== '' && !isEmpty && !isRefused) {
-        for (const one of recipe.checkRequest(request, own)) {
-          if (!recipe.said.some((said) => said.code === one.code && said.message === one.message)) {
-            found.push({
-              ...one,
-              where: { ...where, ...(one.where?.path === undefined ? {} : { path: one.where.path }) },
-            })
-          }
-        }
-      }
+      if (model !== '' && !isEmpty && !isRefused) found.push(...requestProblems(recipe, request, own, where))
       yield found.some((one) => one.severity === 'error')
         ? { kind: 'invalid', ordinal: ordinal++, userId, line, columns, problems: found }
         : {
@@ -139,6 +110,48 @@ export async function* renderRows(recipe: RowRecipe): AsyncGenerator<InputRow | 
           }
     }
   }
+}
+
+function promptProblems(prompt: RenderedPrompt, isEmpty: boolean, where: Where): Problem[] {
+  const problems = [...new Set(prompt.missing)].map((column) =>
+    problem('missing_value', `the row has no value for {{${column}}}`, {
+      hint: 'give it one, or null for nothing',
+      where,
+    }),
+  )
+  if (prompt.leftOut) {
+    problems.push(
+      problem('empty_value', "the part of the prompt that is the row's own is empty and is left out", {
+        severity: 'warning',
+        where,
+      }),
+    )
+  }
+  if (isEmpty) {
+    problems.push(
+      problem('empty_prompt', 'the row leaves the prompt empty', {
+        hint: 'the API needs at least one block of text or file',
+        where,
+      }),
+    )
+  }
+  return problems
+}
+
+/** What the API would refuse of the request, but for what was said of the whole job already. */
+function requestProblems(
+  recipe: RowRecipe,
+  request: MessageRequest,
+  settings: ApiSettings,
+  where: Where,
+): Problem[] {
+  return recipe
+    .checkRequest(request, settings)
+    .filter((one) => !recipe.said.some((said) => said.code === one.code && said.message === one.message))
+    .map((one) => ({
+      ...one,
+      where: one.where?.path === undefined ? where : { ...where, path: one.where.path },
+    }))
 }
 
 /** The body of one row. The job's own keys first, then `params` as they are. */
