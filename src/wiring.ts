@@ -22,7 +22,7 @@ import type { PlanningDeps } from './runs/plan-run.ts'
 import type { RunDeps, RunEvent } from './runs/run-deps.ts'
 import { holdAll } from './runtime/hold-all.ts'
 import type { Clock, Ids } from './runtime/runtime.ts'
-import { systemClock, systemIds } from './runtime/system.ts'
+import { systemClock, systemEnvironment, systemIds } from './runtime/system.ts'
 import { virtualClock } from './runtime/virtual.ts'
 import { compileSchema } from './schemas/json-schema.ts'
 import type { Store } from './stores/store.ts'
@@ -216,6 +216,7 @@ export function jobDeps(options: Pick<JobDeps, 'anyModel' | 'hasBudget'> = {}): 
             hasBudget: job.budgetPicoUsd !== null || options.hasBudget === true,
           })
     },
+    environment: systemEnvironment(),
     checkOutputSchema: (schema) => {
       const refused = checkOutputSchema(schema, catalogue.rules)
       return refused.length > 0 ? refused : schemaFaults(schema)

@@ -26,6 +26,7 @@ import {
 } from './job-settings.ts'
 import { type JobPath, parseJobText, pathText } from './job-text.ts'
 import { openJsonl } from './jsonl.ts'
+import { type Environment, expandVariables } from './path-variables.ts'
 import { rawBatchRows } from './raw-batch.ts'
 import type { RecordSource } from './record-source.ts'
 import { type JsonSchemaSource, jsonSchemaOf } from './standard-schema.ts'
@@ -51,6 +52,8 @@ export interface JobDeps {
   readonly directory?: string
   /** True when another Messages server answers: it has models that we do not know. */
   readonly anyModel?: boolean
+  /** For `${NAME}` in input paths. */
+  readonly environment?: Environment
   /** True when a budget is set outside the job: it must hold like the job's own. */
   readonly hasBudget?: boolean
 }
@@ -179,7 +182,8 @@ async function readJob(value: unknown, reading: JobReading, deps: JobDeps): Prom
   const input = rowsInput ?? (job.input as JobInput | undefined)
   checkKeys(job, broken, stated, input != null, reading)
   const { messageBytesMax } = deps.catalogue.rules
-  const opened = input == null ? null : await openRecords(input, messageBytesMax, reading)
+  const opened =
+    input == null ? null : await openRecords(input, messageBytesMax, reading, deps.environment ?? {})
   const recipe = opened === null ? null : await recipeOf(job, settings, prompt, opened, rules, reading, deps)
   if (problems.some((one) => one.severity === 'error')) throw badJob(reading.file, problems)
 
@@ -328,13 +332,28 @@ function checkKeys(
 }
 
 /** The input, opened, with the columns that its rows have; null when it cannot be. */
+function withVariables(input: JobInput | RowsInput, environment: Environment): JobInput | RowsInput {
+  const expand = (path: string) => expandVariables(path, environment)
+  if (typeof input === 'string') return expand(input)
+  if (typeof input === 'function' || Array.isArray(input)) return input
+  if ('file' in input) return { ...input, file: expand(input.file) }
+  if ('files' in input) {
+    return {
+      ...input,
+      files: typeof input.files === 'string' ? expand(input.files) : input.files.map(expand),
+    }
+  }
+  return input
+}
+
 async function openRecords(
   input: JobInput | RowsInput,
   rowBytesMax: number,
   reading: JobReading,
+  environment: Environment,
 ): Promise<{ source: RecordSource; columns: KnownColumns } | null> {
   try {
-    const source = await openInput(input, reading.directory, rowBytesMax)
+    const source = await openInput(withVariables(input, environment), reading.directory, rowBytesMax)
     const names = new Set(source.columns ?? [])
     let records = 0
     const bad: Problem[] = []

@@ -17,6 +17,11 @@ export function systemClock(): Clock {
   }
 }
 
+/** The environment of this process. */
+export function systemEnvironment(): Readonly<Record<string, string | undefined>> {
+  return process.env
+}
+
 export function systemIds(): Ids {
   return idsFrom(Math.random)
 }

@@ -14,11 +14,7 @@ const BENCH = fileURLToPath(new URL('../../bench', import.meta.url))
 const SONNET = 'claude-sonnet-4-6=3/3.75/6/0.30/15'
 
 const JOBS: Readonly<Record<string, { readonly rows: number; readonly price: string }>> = {
-  // The same job as the .yaml, which knows one place for its data only.
-  [process.env['TITHE_SHARED'] === undefined ? 'banking77.yaml' : 'banking77.ts']: {
-    rows: 3_080,
-    price: SONNET,
-  },
+  'banking77.yaml': { rows: 3_080, price: SONNET },
   'invoices.ts': { rows: 11, price: SONNET },
   'peps.ts': { rows: 53, price: 'claude-opus-5-5=4/5/8/0.20/20' },
 }
