@@ -224,7 +224,7 @@ test('groups hold each row at most once, with at most two marks on one path, all
         assert.ok(placed <= rows.length)
         for (const group of groups) {
           assert.ok(group.rows >= 2 && group.rows <= group.prefix.rows)
-          assert.equal(group.rowsBySegment.best[0], group.rows)
+          assert.equal(group.rowsByBracket.best[0], group.rows)
           assert.ok(group.marks.length <= 2 && group.marks.at(-1) === group.prefix)
           assert.ok(group.marks.every((mark) => mark.tokens >= 1_024))
         }

@@ -19,7 +19,7 @@ export interface PlacedGroup {
   readonly marks: readonly SharedPrefix[]
   readonly ttl: Ttl
   readonly rows: number
-  readonly rowsBySegment: Readonly<Record<Estimate, readonly number[]>>
+  readonly rowsByBracket: Readonly<Record<Estimate, readonly number[]>>
 }
 
 export interface Placement {
@@ -76,16 +76,16 @@ export function placeMarks(pool: PoolProfile, terms: PlacementTerms): Placement 
   }
   const groups: PlacedGroup[] = []
   const take = (prefix: SharedPrefix, above: SharedPrefix | null) => {
-    const { rows, rowsBySegment } = restOf(prefix)
+    const { rows, rowsByBracket } = restOf(prefix)
     for (let at = parentOf(pool, prefix); at; at = parentOf(pool, at)) {
       const before = taken.get(at.hash)
       taken.set(
         at.hash,
-        before === undefined ? { rows, rowsBySegment } : plus(before, { rows, rowsBySegment }),
+        before === undefined ? { rows, rowsByBracket } : plus(before, { rows, rowsByBracket }),
       )
     }
     const marks = above && slots >= 2 ? [above, prefix] : [prefix]
-    groups.push({ prefix, marks, ttl: prefix.mark ?? terms.ttl, rows, rowsBySegment })
+    groups.push({ prefix, marks, ttl: prefix.mark ?? terms.ttl, rows, rowsByBracket })
   }
 
   for (const prefix of candidates.sort((a, b) => b.depth - a.depth)) {
@@ -108,14 +108,14 @@ function worthMarking(
   return terms.atALoss ? rows > 1 : markGain(prefix, above, rows, terms) > 0
 }
 
-type Counts = Pick<SharedPrefix, 'rows' | 'rowsBySegment'>
+type Counts = Pick<SharedPrefix, 'rows' | 'rowsByBracket'>
 
 function plus(a: Counts, b: Counts, sign: 1 | -1 = 1): Counts {
   const add = (estimate: Estimate) =>
-    a.rowsBySegment[estimate].map((rows, segment) => rows + sign * b.rowsBySegment[estimate][segment]!)
+    a.rowsByBracket[estimate].map((rows, bracket) => rows + sign * b.rowsByBracket[estimate][bracket]!)
   return {
     rows: a.rows + sign * b.rows,
-    rowsBySegment: { low: add('low'), best: add('best'), high: add('high') },
+    rowsByBracket: { low: add('low'), best: add('best'), high: add('high') },
   }
 }
 

@@ -65,21 +65,21 @@ test('counts are those of a map over all prefixes, whatever the order of the row
   )
 })
 
-test('rows fall into segments by their whole prompt, for each end of the band', () => {
+test('rows fall into brackets by their whole prompt, for each end of the band', () => {
   const profiler = profileJob([100])
   profiler.add(row(0, []))
   profiler.add(row(1, [], { promptTokens: { low: 101, best: 110, high: 130 } }))
   const { sums } = profiler.profile('exact').pools[0]!
   assert.deepEqual(
-    sums.low.map((segment) => segment.rows),
+    sums.low.map((bracket) => bracket.rows),
     [1, 1],
   )
   assert.deepEqual(
-    sums.best.map((segment) => segment.promptTokens),
+    sums.best.map((bracket) => bracket.promptTokens),
     [100, 110],
   )
   assert.deepEqual(
-    sums.high.map((segment) => segment.rows),
+    sums.high.map((bracket) => bracket.rows),
     [0, 2],
   )
 })
@@ -116,7 +116,7 @@ test('one search tool without max_uses leaves the whole job without an upper bou
   assert.equal(profiler.profile('exact').webSearchesMax, null)
 })
 
-test('a count from a sample widens the band of every pool and segment, and leaves the best guess alone', () => {
+test('a count from a sample widens the band of every pool and bracket, and leaves the best guess alone', () => {
   const profiler = profileJob([100])
   for (let i = 0; i < 300; i++) {
     const promptTokens = { low: 60 + (i % 50), best: 80 + (i % 50), high: 90 + (i % 50) }
@@ -125,13 +125,13 @@ test('a count from a sample widens the band of every pool and segment, and leave
   const exact = profiler.profile('sampled')
   const widened = widenBand(exact, 1_000)
   assert.equal(widened.promptTokens.best, exact.promptTokens.best)
-  // Each segment is rounded to whole tokens.
+  // Each bracket is rounded to whole tokens.
   assert.ok(Math.abs(exact.promptTokens.low - widened.promptTokens.low - 1_000) <= 4)
   assert.ok(Math.abs(widened.promptTokens.high - exact.promptTokens.high - 1_000) <= 4)
   for (const [i, pool] of widened.pools.entries()) {
-    for (const [segment, sums] of pool.sums.high.entries()) {
-      assert.ok(sums.promptTokens > exact.pools[i]!.sums.high[segment]!.promptTokens)
-      assert.equal(sums.rows, exact.pools[i]!.sums.high[segment]!.rows)
+    for (const [bracket, sums] of pool.sums.high.entries()) {
+      assert.ok(sums.promptTokens > exact.pools[i]!.sums.high[bracket]!.promptTokens)
+      assert.equal(sums.rows, exact.pools[i]!.sums.high[bracket]!.rows)
     }
   }
   assert.equal(widenBand(exact, 0), exact)

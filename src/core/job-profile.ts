@@ -49,8 +49,8 @@ export interface RowProfile {
 export type Estimate = keyof Band<number>
 export const ESTIMATES: readonly Estimate[] = ['low', 'best', 'high']
 
-/** Sums over the rows whose whole prompt lies between two cuts: in such a segment every row has the same rates. */
-export interface SegmentSums {
+/** Sums over the rows whose whole prompt lies between two cuts: in such a bracket every row has the same rates. */
+export interface BracketSums {
   rows: number
   promptTokens: number
   maxTokens: number
@@ -69,8 +69,8 @@ export interface SharedPrefix {
   readonly parent: string | null
   readonly depth: number
   rows: number
-  /** Rows by segment, for each end of the band. */
-  readonly rowsBySegment: Readonly<Record<Estimate, number[]>>
+  /** Rows by bracket, for each end of the band. */
+  readonly rowsByBracket: Readonly<Record<Estimate, number[]>>
 }
 
 /** Rows that are billed alike: equal model, batch variant, region and speed. */
@@ -88,8 +88,8 @@ export interface PoolProfile {
   /** Rows that carry marks of their own, and the most that one row carries. */
   rowsWithOwnMarks: number
   ownMarksMax: number
-  /** By segment. */
-  readonly sums: Readonly<Record<Estimate, SegmentSums[]>>
+  /** By bracket. */
+  readonly sums: Readonly<Record<Estimate, BracketSums[]>>
   readonly prefixes: ReadonlyMap<string, SharedPrefix>
 }
 
@@ -97,7 +97,7 @@ export interface JobProfile {
   readonly rows: number
   readonly invalidRows: number
   readonly counting: 'stated' | 'exact' | 'sampled'
-  /** Upper ends of the segments, ascending; rows above the last form one more (`promptCuts`). */
+  /** Upper ends of the brackets, ascending; rows above the last form one more (`promptCuts`). */
   readonly cuts: readonly number[]
   readonly pools: readonly PoolProfile[]
   readonly sharedPrefixes: number
@@ -127,10 +127,10 @@ export function promptCuts(catalogue: Catalogue, at: Instant, ratios: readonly n
   return [...limits].sort((a, b) => a - b)
 }
 
-export function segmentOf(cuts: readonly number[], promptTokens: number): number {
-  let segment = 0
-  while (segment < cuts.length && promptTokens > cuts[segment]!) segment++
-  return segment
+export function bracketOf(cuts: readonly number[], promptTokens: number): number {
+  let bracket = 0
+  while (bracket < cuts.length && promptTokens > cuts[bracket]!) bracket++
+  return bracket
 }
 
 export interface JobProfiler {
@@ -168,7 +168,7 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
         promptTokensMax: { low: 0, best: 0, high: 0 },
         rowsWithOwnMarks: 0,
         ownMarksMax: 0,
-        sums: { low: emptySegments(cuts), best: emptySegments(cuts), high: emptySegments(cuts) },
+        sums: { low: emptyBrackets(cuts), best: emptyBrackets(cuts), high: emptyBrackets(cuts) },
         prefixes: new Map(),
       }
       pools.set(key, pool)
@@ -176,7 +176,7 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
     return pool
   }
 
-  const countPrefixes = (row: RowProfile, prefixes: Map<string, SharedPrefix>, segments: Band<number>) => {
+  const countPrefixes = (row: RowProfile, prefixes: Map<string, SharedPrefix>, brackets: Band<number>) => {
     let parent: string | null = null
     for (const [depth, position] of row.prefixes.entries()) {
       let shared = prefixes.get(position.hash)
@@ -192,7 +192,7 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
           parent,
           depth,
           rows: 0,
-          rowsBySegment: { low: zeros(cuts), best: zeros(cuts), high: zeros(cuts) },
+          rowsByBracket: { low: zeros(cuts), best: zeros(cuts), high: zeros(cuts) },
         }
         prefixes.set(position.hash, shared)
         sharedPrefixes++
@@ -200,7 +200,7 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
         sightings = 2
       }
       shared.rows += sightings
-      for (const estimate of ESTIMATES) shared.rowsBySegment[estimate][segments[estimate]]! += sightings
+      for (const estimate of ESTIMATES) shared.rowsByBracket[estimate][brackets[estimate]]! += sightings
       parent = position.hash
     }
   }
@@ -226,19 +226,19 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
       if (own.length > 0) pool.rowsWithOwnMarks++
       pool.ownMarksMax = Math.max(pool.ownMarksMax, own.length)
       const deepestOwn = own.at(-1)
-      const segments = { low: 0, best: 0, high: 0 }
+      const brackets = { low: 0, best: 0, high: 0 }
       for (const estimate of ESTIMATES) {
         const tokens = row.promptTokens[estimate]
         pool.promptTokensMax[estimate] = Math.max(pool.promptTokensMax[estimate], tokens)
         promptTokens[estimate] += tokens
-        segments[estimate] = segmentOf(cuts, tokens)
-        const sums = pool.sums[estimate][segments[estimate]]!
+        brackets[estimate] = bracketOf(cuts, tokens)
+        const sums = pool.sums[estimate][brackets[estimate]]!
         sums.rows++
         sums.promptTokens += tokens
         sums.maxTokens += row.maxTokens
         if (deepestOwn) sums.ownMarkTokens[deepestOwn.mark!] += deepestOwn.tokens
       }
-      countPrefixes(row, pool.prefixes, segments)
+      countPrefixes(row, pool.prefixes, brackets)
     },
     addInvalid() {
       invalidRows++
@@ -276,7 +276,7 @@ export function widenBand(profile: JobProfile, halfBandTokens: number): JobProfi
   }
   const promptTokens = { low: 0, best: 0, high: 0 }
   const pools = profile.pools.map((pool) => {
-    const widened = (estimate: Estimate): SegmentSums[] =>
+    const widened = (estimate: Estimate): BracketSums[] =>
       pool.sums[estimate].map((sums) => {
         const tokens = Math.round(sums.promptTokens * scale[estimate])
         promptTokens[estimate] += tokens
@@ -300,18 +300,18 @@ export function profileStated(
   const { rows, shared, own } = stated
   const maxTokens = Math.max(stated.output, stated.maxTokens ?? 0)
   const promptTokens = shared + own
-  const segment = segmentOf(cuts, promptTokens)
+  const bracket = bracketOf(cuts, promptTokens)
   const sums = () => {
-    const segments = emptySegments(cuts)
-    segments[segment] = {
+    const brackets = emptyBrackets(cuts)
+    brackets[bracket] = {
       rows,
       promptTokens: rows * promptTokens,
       maxTokens: rows * maxTokens,
       ownMarkTokens: { '5m': 0, '1h': 0 },
     }
-    return segments
+    return brackets
   }
-  const counts = () => zeros(cuts).map((_, i) => (i === segment ? rows : 0))
+  const counts = () => zeros(cuts).map((_, i) => (i === bracket ? rows : 0))
   const isShared = shared > 0 && rows > 1
   const poolOn = (model: string): PoolProfile => {
     const prefix: SharedPrefix = {
@@ -323,7 +323,7 @@ export function profileStated(
       parent: null,
       depth: 0,
       rows,
-      rowsBySegment: { low: counts(), best: counts(), high: counts() },
+      rowsByBracket: { low: counts(), best: counts(), high: counts() },
     }
     return {
       model,
@@ -357,7 +357,7 @@ export function profileStated(
   }
 }
 
-function emptySegments(cuts: readonly number[]): SegmentSums[] {
+function emptyBrackets(cuts: readonly number[]): BracketSums[] {
   return zeros(cuts).map(() => ({
     rows: 0,
     promptTokens: 0,

@@ -26,8 +26,8 @@ export interface PricedPool {
   readonly price: Price
   /** Tokens of that model for each token of the profile. */
   readonly tokenRatio: Band<number>
-  /** By segment of the profile, for each end of the band: the price with the one band that holds there. */
-  readonly segmentPrices: Readonly<Record<Estimate, readonly Price[]>>
+  /** By bracket of the profile, for each end of the band: the price with the one band that holds there. */
+  readonly bracketPrices: Readonly<Record<Estimate, readonly Price[]>>
 }
 
 export function pricedPool(
@@ -43,13 +43,13 @@ export function pricedPool(
       return { ...on.price, bands: [{ promptTokensMax: null, rates: band.rates }] }
     })
   const { low, best, high } = on.tokenRatio
-  return { pool, ...on, segmentPrices: { low: pricesAt(low), best: pricesAt(best), high: pricesAt(high) } }
+  return { pool, ...on, bracketPrices: { low: pricesAt(low), best: pricesAt(best), high: pricesAt(high) } }
 }
 
 /** Rates that hold for most of the pool's rows, before batch and region, for comparing marks with one another. */
-export function usualRates({ pool, segmentPrices }: PricedPool): Rates {
+export function usualRates({ pool, bracketPrices }: PricedPool): Rates {
   const rows = pool.sums.best.map((sums) => sums.rows)
-  return segmentPrices.best[rows.indexOf(Math.max(...rows))]!.bands[0]!.rates
+  return bracketPrices.best[rows.indexOf(Math.max(...rows))]!.bands[0]!.rates
 }
 
 export interface CostTerms {
@@ -61,7 +61,7 @@ export interface CostTerms {
   readonly output: OutputEstimate | 'max'
 }
 
-/** Usage of all rows of the pool together, by segment of the profile. */
+/** Usage of all rows of the pool together, by bracket of the profile. */
 export function poolUsage(priced: PricedPool, terms: CostTerms): Usage[] {
   const { pool, tokenRatio } = priced
   const { estimate, scenario, placement } = terms
@@ -70,15 +70,15 @@ export function poolUsage(priced: PricedPool, terms: CostTerms): Usage[] {
   const total = (end: Estimate) => pool.sums[end].reduce((sum, { promptTokens }) => sum + promptTokens, 0)
   const bandRatio = total('best') === 0 ? 1 : total(estimate) / total('best')
 
-  return pool.sums[estimate].map((sums, segment): Usage => {
+  return pool.sums[estimate].map((sums, bracket): Usage => {
     const written = { '5m': 0, '1h': 0 }
     let read = 0
     let placed = 0
     for (const group of placement.groups) {
-      const rows = group.rowsBySegment[estimate][segment]!
+      const rows = group.rowsByBracket[estimate][bracket]!
       if (rows === 0) continue
       const tokens = Math.round(group.prefix.tokens * ratio * bandRatio)
-      const writers = writersOf(group, scenario, estimate, segment)
+      const writers = writersOf(group, scenario, estimate, bracket)
       written[group.ttl] += writers * tokens
       if (scenario === 'all_read') read += rows * tokens
       if (scenario === 'primed') read += (rows - writers) * tokens
@@ -96,7 +96,7 @@ export function poolUsage(priced: PricedPool, terms: CostTerms): Usage[] {
       cacheWrite5mTokens: written['5m'],
       cacheWrite1hTokens: written['1h'],
       cacheReadTokens: read,
-      outputTokens: outputTokensOf(priced, terms, segment),
+      outputTokens: outputTokensOf(priced, terms, bracket),
       webSearchRequests: 0,
       serviceTier: terms.tier,
       inferenceGeo: pool.inferenceGeo,
@@ -105,21 +105,21 @@ export function poolUsage(priced: PricedPool, terms: CostTerms): Usage[] {
   })
 }
 
-function writersOf(group: PlacedGroup, scenario: Scenario, estimate: Estimate, segment: number): number {
-  const rows = group.rowsBySegment[estimate]
+function writersOf(group: PlacedGroup, scenario: Scenario, estimate: Estimate, bracket: number): number {
+  const rows = group.rowsByBracket[estimate]
   switch (scenario) {
     case 'all_write':
-      return rows[segment]!
+      return rows[bracket]!
     case 'primed':
     case 'primed_unmarked':
-      return segment === rows.findIndex((count) => count > 0) ? 1 : 0
+      return bracket === rows.findIndex((count) => count > 0) ? 1 : 0
     default:
       return 0
   }
 }
 
-function outputTokensOf({ pool, tokenRatio }: PricedPool, terms: CostTerms, segment: number): number {
-  const sums = pool.sums[terms.estimate][segment]!
+function outputTokensOf({ pool, tokenRatio }: PricedPool, terms: CostTerms, bracket: number): number {
+  const sums = pool.sums[terms.estimate][bracket]!
   const limit = Math.round(sums.maxTokens * (pool.limitIsOutput ? tokenRatio[terms.estimate] : 1))
   if (terms.output === 'max') return limit
   const { perRow } = terms.output
@@ -135,7 +135,7 @@ export function poolCost(
   charges: Pick<Catalogue, 'webSearchPicoUsd'>,
 ): PicoUsd {
   const costs = poolUsage(priced, terms).map(
-    (usage, segment) => costOf(usage, priced.segmentPrices[terms.estimate][segment]!, charges).totalPicoUsd,
+    (usage, bracket) => costOf(usage, priced.bracketPrices[terms.estimate][bracket]!, charges).totalPicoUsd,
   )
   return picoUsd(costs.reduce((sum, cost) => sum + cost, 0n))
 }
