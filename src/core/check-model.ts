@@ -10,8 +10,6 @@ export interface ModelConditions {
   readonly at: Instant
   /** Whether a budget must hold: it cannot without a price. */
   readonly hasBudget?: boolean
-  /** Put before what is wrong: where the name stands, `model` or `models[1]`. */
-  readonly path?: string
 }
 
 /**
@@ -19,8 +17,8 @@ export interface ModelConditions {
  * under a budget. Warnings: about to retire, with the day; without a price. Once for each name of a job.
  */
 export function checkModel(catalogue: Catalogue, name: string, conditions: ModelConditions): Problem[] {
-  const { at, hasBudget = false, path = 'model' } = conditions
-  const where = { path }
+  const { at, hasBudget = false } = conditions
+  const where = { path: 'model' }
   const model = findModel(catalogue, name)
   if (model === null) {
     const near = nearest(

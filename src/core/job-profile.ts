@@ -127,7 +127,7 @@ export function promptCuts(catalogue: Catalogue, at: Instant, ratios: readonly n
   return [...limits].sort((a, b) => a - b)
 }
 
-export function bracketOf(cuts: readonly number[], promptTokens: number): number {
+function bracketOf(cuts: readonly number[], promptTokens: number): number {
   let bracket = 0
   while (bracket < cuts.length && promptTokens > cuts[bracket]!) bracket++
   return bracket
