@@ -1,4 +1,5 @@
 import { TitheError } from '../core/errors.ts'
+import { formatTimestamp } from '../core/instant.ts'
 import type { Catalogue } from '../core/models.ts'
 import { type DriveEnd, type DriveOptions, drive, refuseHeld } from '../runs/driver.ts'
 import type { RunRecord } from '../stores/store.ts'
@@ -60,7 +61,11 @@ async function conclude(
     })
   }
   if (end.kind === 'in_progress') {
-    session.terminal.say(`run ${run.id} is in progress; go on with 'tithe resume ${run.id}'`)
+    const { terminal } = session
+    const next_look_at = end.until === null ? null : formatTimestamp(end.until)
+    const progress = { schema: 'tithe.in_progress/1', run: run.id, next_look_at }
+    if (terminal.json) await terminal.out(`${JSON.stringify(progress)}\n`)
+    else terminal.say(`run ${run.id} is in progress; go on with 'tithe resume ${run.id}'`)
     return 5
   }
   if (!session.terminal.json) session.terminal.say('')

@@ -1,6 +1,7 @@
 import { TitheError } from '../../core/errors.ts'
 import { settingsFromJson } from '../../core/job.ts'
-import { catalogueFor } from '../../wiring.ts'
+import { refuseHeld } from '../../runs/driver.ts'
+import { catalogueFor, isHolderGone } from '../../wiring.ts'
 import { upstreamOfRun } from '../choose-upstream.ts'
 import { driveRun } from '../drive-run.ts'
 import type { Flags } from '../flags.ts'
@@ -9,12 +10,19 @@ import type { Session } from '../session.ts'
 export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
   const found = await session.findRun(args[0])
   if (found.state === 'preparing') {
-    await (await session.home()).store.runs.discardPreparing(found.id)
-    session.terminal.say(`run ${found.id} had sent nothing; it is forgotten`)
+    const { store, clock } = await session.home()
+    await refuseHeld(found.id, { store, wallClock: clock, isHolderGone })
+    await store.runs.discardPreparing(found.id)
+    const { terminal } = session
+    if (terminal.json)
+      await terminal.out(`${JSON.stringify({ schema: 'tithe.forgotten/1', run: found.id })}\n`)
+    else terminal.say(`run ${found.id} had sent nothing; it is forgotten`)
     return 0
   }
   if (found.state === 'finished' || found.state === 'canceled') {
-    throw new TitheError('run_over', `run ${found.id} is ${found.state} already`)
+    throw new TitheError('run_over', `run ${found.id} is ${found.state} already`, {
+      hint: `see it with 'tithe report ${found.id}'`,
+    })
   }
   return driveRun(session, {
     run: found,

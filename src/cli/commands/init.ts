@@ -16,6 +16,8 @@ export async function run(session: Session, args: readonly string[]): Promise<nu
       hint: taken ? "name another file: 'tithe init other.yaml'" : 'choose a folder that you may write to',
     })
   }
-  session.terminal.say(`wrote ${file}; next: tithe plan ${file}`)
+  const { terminal } = session
+  if (terminal.json) await terminal.out(`${JSON.stringify({ schema: 'tithe.init/1', file })}\n`)
+  else terminal.say(`wrote ${file}; next: tithe plan ${file}`)
   return 0
 }

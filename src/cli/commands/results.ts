@@ -24,7 +24,10 @@ export async function run(session: Session, args: readonly string[], flags: Flag
     } else {
       await writeResultsFile(store, id, (await outputFlag(flags))!, only)
     }
-    session.terminal.say(`wrote ${flags['output']}`)
+    const { terminal } = session
+    const wrote = { schema: 'tithe.results/1', run: id, file: flags['output'] }
+    if (terminal.json) await terminal.out(`${JSON.stringify(wrote)}\n`)
+    else terminal.say(`wrote ${flags['output']}`)
     return 0
   }
   if (raw) {
