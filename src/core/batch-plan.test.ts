@@ -13,73 +13,79 @@ import {
 const limits: BatchLimits = { rowsMax: 20, bytesMax: 1_000, fill: 0.95 }
 const body = (elements: readonly string[]) => `{"requests":[${elements.join(',')}]}`
 
-test('the size of a batch is that of its HTTP body, to the byte', () => {
+const variant = 'v'
+
+test('the size of a batch is that of its HTTP body, to the byte', async () => {
   const elements = ['{"custom_id":"a","params":{}}', '{"custom_id":"b","params":{"x":1}}']
-  const [batch, ...rest] = planBatches(
-    elements.map((element, ordinal) => ({ ordinal, bytes: element.length })),
-    limits,
-  )
-  assert.deepEqual(rest, [])
-  assert.deepEqual(batch, { ordinals: [0, 1], sizeBytes: Buffer.byteLength(body(elements)) })
+  const rows = elements.map((element, ordinal) => ({ ordinal, variant, bytes: element.length }))
+  assert.deepEqual(await Array.fromAsync(planBatches(rows, limits)), [
+    { rows, sizeBytes: Buffer.byteLength(body(elements)) },
+  ])
 })
 
-test('batches keep within both limits, hold every row once, in order, and are not split needlessly', () => {
-  fc.assert(
-    fc.property(fc.array(fc.integer({ min: 1, max: 950 }), { maxLength: 200 }), (sizes) => {
-      const rows = sizes.map((bytes, ordinal) => ({ ordinal, bytes }))
-      const batches = [...planBatches(rows, limits)]
+test('batches keep within both limits, hold every row once, in order, and are not split needlessly', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.integer({ min: 1, max: 950 }), { maxLength: 200 }), async (sizes) => {
+      const rows = sizes.map((bytes, ordinal) => ({ ordinal, variant, bytes }))
+      const batches = await Array.fromAsync(planBatches(rows, limits))
       assert.deepEqual(
-        batches.flatMap((batch) => batch.ordinals),
-        rows.map((row) => row.ordinal),
+        batches.flatMap((batch) => batch.rows),
+        rows,
       )
       for (const [i, batch] of batches.entries()) {
-        const elements = batch.ordinals.map((ordinal) => 'x'.repeat(sizes[ordinal]!))
+        const elements = batch.rows.map((row) => 'x'.repeat(row.bytes))
         assert.equal(batch.sizeBytes, body(elements).length)
-        assert.ok(batch.ordinals.length <= 19)
-        assert.ok(batch.sizeBytes <= 950 || batch.ordinals.length === 1)
+        assert.ok(batch.rows.length <= 19)
+        assert.ok(batch.sizeBytes <= 950 || batch.rows.length === 1)
         const next = batches[i + 1]
         if (next) {
-          const grown = batch.sizeBytes + 1 + sizes[next.ordinals[0]!]!
-          assert.ok(batch.ordinals.length === 19 || grown > 950, 'the next row would not have fitted')
+          const grown = batch.sizeBytes + 1 + next.rows[0]!.bytes
+          assert.ok(batch.rows.length === 19 || grown > 950, 'the next row would not have fitted')
         }
       }
     }),
   )
 })
 
-test('a batch may be filled to its limit, not one byte more', () => {
-  const batches = (bytes: number) => [
-    ...planBatches(
-      [
-        { ordinal: 0, bytes: 400 },
-        { ordinal: 1, bytes },
-      ],
-      limits,
-    ),
-  ]
-  const exactly = 950 - body(['', '']).length - 400
+test('rows of different variants never share a batch', async () => {
+  const rows = ['a', 'a', 'b', 'c', 'c'].map((name, ordinal) => ({ ordinal, variant: name, bytes: 10 }))
+  const batches = await Array.fromAsync(planBatches(rows, limits))
   assert.deepEqual(
-    batches(exactly).map((batch) => batch.sizeBytes),
-    [950],
+    batches.map((batch) => batch.rows.map((row) => row.ordinal)),
+    [[0, 1], [2], [3, 4]],
   )
-  assert.equal(batches(exactly + 1).length, 2)
 })
 
-test('a row larger than a batch is a problem that names it and both sizes', () => {
+test('a batch may be filled to its limit, not one byte more', async () => {
+  const batches = (bytes: number) => {
+    const rows = [400, bytes].map((size, ordinal) => ({ ordinal, variant, bytes: size }))
+    return Array.fromAsync(planBatches(rows, limits))
+  }
+  const exactly = 950 - body(['', '']).length - 400
+  assert.deepEqual(
+    (await batches(exactly)).map((batch) => batch.sizeBytes),
+    [950],
+  )
+  assert.equal((await batches(exactly + 1)).length, 2)
+})
+
+test('a row larger than a batch is a problem that names it and both sizes', async () => {
   assert.equal(rowTooLarge({ ordinal: 4, bytes: 985 }, 1_000), null)
   const found = rowTooLarge({ ordinal: 4, bytes: 986 }, 1_000)
   assert.equal(found?.code, 'row_larger_than_batch')
   assert.match(found.message, /^row 5 .* 1,001 bytes .* 1,000$/)
-  assert.throws(() => [...planBatches([{ ordinal: 4, bytes: 986 }], limits)], /refused when planning/)
+  const planned = planBatches([{ ordinal: 4, variant, bytes: 986 }], limits)
+  await assert.rejects(planned.next(), /refused when planning/)
 })
 
-test('planning is lazy: the first batch comes before the last row is read', () => {
+test('planning is lazy: the first batch comes before the last row is read', async () => {
   let read = 0
   const rows = function* () {
-    for (;;) yield { ordinal: read++, bytes: 10 }
+    for (;;) yield { ordinal: read++, variant, bytes: 10 }
   }
-  const { value } = planBatches(rows(), batchLimits({ batchRowsMax: 100, batchBytesMax: 1_000_000 })).next()
-  assert.equal(value?.ordinals.length, 95)
+  const planned = planBatches(rows(), batchLimits({ batchRowsMax: 100, batchBytesMax: 1_000_000 }))
+  const { value } = await planned.next()
+  assert.equal(value?.rows.length, 95)
   assert.equal(read, 96)
 })
 

@@ -9,6 +9,8 @@ import { nextWave, type WaveSummary } from './waves.ts'
 /** A row as it will stand in a batch: `bytes` of `{"custom_id":…,"params":…}`. */
 export interface RowToBatch {
   readonly ordinal: number
+  /** Rows of different variants (version and betas) never share a batch. */
+  readonly variant: string
   readonly bytes: number
 }
 
@@ -19,8 +21,8 @@ export interface BatchLimits {
   readonly fill: number
 }
 
-export interface PlannedBatch {
-  readonly ordinals: readonly number[]
+export interface PlannedBatch<Row> {
+  readonly rows: readonly Row[]
   /** Of the whole HTTP body. */
   readonly sizeBytes: number
 }
@@ -40,28 +42,33 @@ const COMMA_BYTES = 1
 /**
  * Splits rows into batches, order kept. `sizeBytes` is that of the HTTP body, to the byte. Lazy: memory is that of one
  * batch. Rows that no batch can hold are refused before (`rowTooLarge`).
+ * @param rows by variant.
  */
-export function* planBatches(rows: Iterable<RowToBatch>, limits: BatchLimits): Generator<PlannedBatch> {
+export async function* planBatches<Row extends RowToBatch>(
+  rows: AsyncIterable<Row> | Iterable<Row>,
+  limits: BatchLimits,
+): AsyncGenerator<PlannedBatch<Row>> {
   const rowsMax = Math.max(1, Math.floor(limits.rowsMax * limits.fill))
   const bytesMax = Math.floor(limits.bytesMax * limits.fill)
-  let ordinals: number[] = []
+  let batch: Row[] = []
   let sizeBytes = ENVELOPE_BYTES
-  for (const row of rows) {
+  for await (const row of rows) {
     assert(rowTooLarge(row, limits.bytesMax) === null, 'a row larger than a batch was refused when planning')
     const grown = sizeBytes + COMMA_BYTES + row.bytes
-    if (ordinals.length > 0 && (ordinals.length >= rowsMax || grown > bytesMax)) {
-      yield { ordinals, sizeBytes }
-      ordinals = []
+    const [first] = batch
+    if (first && (batch.length >= rowsMax || grown > bytesMax || row.variant !== first.variant)) {
+      yield { rows: batch, sizeBytes }
+      batch = []
       sizeBytes = ENVELOPE_BYTES
     }
-    sizeBytes += row.bytes + (ordinals.length > 0 ? COMMA_BYTES : 0)
-    ordinals.push(row.ordinal)
+    sizeBytes += row.bytes + (batch.length > 0 ? COMMA_BYTES : 0)
+    batch.push(row)
   }
-  if (ordinals.length > 0) yield { ordinals, sizeBytes }
+  if (batch.length > 0) yield { rows: batch, sizeBytes }
 }
 
 /** A row that fills more than a batch by itself; null when it fits. */
-export function rowTooLarge(row: RowToBatch, bytesMax: number): Problem | null {
+export function rowTooLarge(row: Pick<RowToBatch, 'ordinal' | 'bytes'>, bytesMax: number): Problem | null {
   const bytes = ENVELOPE_BYTES + row.bytes
   if (bytes <= bytesMax) return null
   return problem(

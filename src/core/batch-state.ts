@@ -4,7 +4,7 @@ import type { Instant } from './instant.ts'
 /**
  * Where a submission is. `in_progress`, `canceling` and `ended` are the API's own words; the others are ours.
  *
- * planned     Rows are assigned, nothing was sent. A crash here costs nothing: it is submitted.
+ * planned     Rows are assigned, nothing was sent, or what was sent was put off: it is submitted when `nextPollAt` has come.
  * submitting  The intent is recorded and the create may have been sent. Money may be spent. A crash here means: look for
  *             the batch in the upstream's list before anything else; never send again while it may exist.
  * in_progress The upstream has it, by its id. A crash changes nothing: it is polled again.
@@ -12,7 +12,7 @@ import type { Instant } from './instant.ts'
  * ended       Results wait to be read. A crash in the middle of reading is harmless: results are keyed by custom_id and
  *             the same result twice changes nothing.
  * ingested    Every row has its attempt recorded. Final.
- * refused     The upstream said no before creating anything. Final; its rows go back or end.
+ * refused     The upstream said no before creating anything, or it was never sent. Final; its rows go back or end.
  * lost        Given up: the upstream never showed it, or it can no longer be read. Final; a human decides.
  */
 export type SubmissionState =
@@ -34,8 +34,6 @@ export function isOpen(state: SubmissionState): boolean {
 /** What `decide` looks at. */
 export interface SubmissionView {
   readonly state: SubmissionState
-  /** True while this very process waits for the answer to its create call. */
-  readonly calling: boolean
   readonly nextPollAt: Instant | null
 }
 
@@ -44,24 +42,24 @@ export type SubmissionCommand =
   | { readonly kind: 'reconcile' }
   | { readonly kind: 'poll' }
   | { readonly kind: 'ingest' }
-  | { readonly kind: 'wait'; readonly until: Instant | null }
+  | { readonly kind: 'withdraw' }
+  | { readonly kind: 'cancel' }
+  | { readonly kind: 'wait'; readonly until: Instant }
   | { readonly kind: 'nothing' }
 
-/** What to do next with a submission. Pure: the driver performs it. */
-export function decide(view: SubmissionView, now: Instant): SubmissionCommand {
+/** What to do next with a submission, of a run that is being canceled or not. Pure: the driver performs it. */
+export function decide(view: SubmissionView, now: Instant, canceling: boolean): SubmissionCommand {
+  const due = (kind: 'submit' | 'reconcile' | 'poll'): SubmissionCommand =>
+    view.nextPollAt === null || view.nextPollAt <= now ? { kind } : { kind: 'wait', until: view.nextPollAt }
   switch (view.state) {
     case 'planned':
-      return { kind: 'submit' }
+      return canceling ? { kind: 'withdraw' } : due('submit')
     case 'submitting':
-      if (view.calling) return { kind: 'wait', until: null }
-      return view.nextPollAt === null || view.nextPollAt <= now
-        ? { kind: 'reconcile' }
-        : { kind: 'wait', until: view.nextPollAt }
+      return due('reconcile')
     case 'in_progress':
+      return canceling ? { kind: 'cancel' } : due('poll')
     case 'canceling':
-      return view.nextPollAt === null || view.nextPollAt <= now
-        ? { kind: 'poll' }
-        : { kind: 'wait', until: view.nextPollAt }
+      return due('poll')
     case 'ended':
       return { kind: 'ingest' }
     case 'ingested':
@@ -79,6 +77,7 @@ export type SubmissionEvent =
   | 'accepted'
   | 'adopted'
   | 'refused'
+  | 'put_off'
   | 'presumed_lost'
   | 'cancel_requested'
   | 'ended'
@@ -87,8 +86,14 @@ export type SubmissionEvent =
 
 /** Every legal step; anything else is a bug of ours or a foreign hand in the store. */
 const STEPS: Readonly<Record<SubmissionState, Partial<Record<SubmissionEvent, SubmissionState>>>> = {
-  planned: { intent_recorded: 'submitting' },
-  submitting: { accepted: 'in_progress', adopted: 'in_progress', refused: 'refused', presumed_lost: 'lost' },
+  planned: { intent_recorded: 'submitting', refused: 'refused' },
+  submitting: {
+    accepted: 'in_progress',
+    adopted: 'in_progress',
+    refused: 'refused',
+    put_off: 'planned',
+    presumed_lost: 'lost',
+  },
   in_progress: { cancel_requested: 'canceling', ended: 'ended', gone: 'lost' },
   canceling: { cancel_requested: 'canceling', ended: 'ended', gone: 'lost' },
   ended: { ingested: 'ingested', gone: 'lost' },

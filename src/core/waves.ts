@@ -11,10 +11,11 @@ const RAMP_FACTOR = 10
 /** A primer that has not ended after this is no longer waited for; with `within`, a tenth of it if that is less. */
 const PRIMER_PATIENCE_MS = 30 * MINUTE_MS
 
-/** A wave that was released, open or settled. */
+/** A wave that was released, open or settled. One that was refused or lost whole was none, and is left out. */
 export interface WaveSummary {
   readonly wave: number
   readonly kind: 'primer' | 'probe' | 'bulk' | 'retry' | 'realtime'
+  /** Rows that were sent, or will be: 0 when not one of them could be. */
   readonly rows: number
   readonly open: boolean
   /** When its first create was intended; null when nothing was sent yet. */
@@ -90,16 +91,22 @@ export function nextWave(view: WaveView): WaveDecision {
       : { kind: 'done' }
   }
   if (view.route.startsWith('realtime')) {
-    return { kind: 'realtime', rows: view.pending, because: 'the chosen route answers at once' }
+    const rows = Math.min(view.pending, view.rowsInFlightMax)
+    return { kind: 'realtime', rows, because: 'the chosen route answers at once' }
   }
-  if (isPrimed(view.route) && !view.waves.some((wave) => wave.kind === 'primer')) {
+  // A primer comes first or not at all: later, too little is left that could read what it writes.
+  if (isPrimed(view.route) && view.waves.length === 0) {
     const groups = view.groups.filter((group) => group.prime).map((group) => group.group)
     if (groups.length > 0) {
       return { kind: 'primer', groups, because: 'one real row of each shared prefix writes the cache entry' }
     }
   }
   const probe = probeRows(view.rows)
-  if (probe > 0 && view.pending > probe && !view.waves.some((wave) => wave.kind === 'probe')) {
+  if (
+    probe > 0 &&
+    view.pending > probe &&
+    !view.waves.some((wave) => wave.kind === 'probe' && wave.rows > 0)
+  ) {
     return { kind: 'probe', rows: probe, because: 'measures hit rate, output and errors before the bulk' }
   }
   const largest = Math.max(0, ...view.waves.filter((wave) => wave.kind !== 'primer').map((wave) => wave.rows))

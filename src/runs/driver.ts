@@ -1,16 +1,17 @@
+import { assert } from '../core/assert.ts'
 import { rowsInFlightMax } from '../core/batch-plan.ts'
-import { decide, isOpen } from '../core/batch-state.ts'
+import { decide, isOpen, type SubmissionCommand } from '../core/batch-state.ts'
 import { TitheError } from '../core/errors.ts'
 import { forecastText } from '../core/forecast.ts'
 import { type Instant, MINUTE_MS, plusMs, SECOND_MS } from '../core/instant.ts'
 import { type JobSettings, settingsFromJson } from '../core/job.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
 import { nextWave, probeProblem, type WaveSummary } from '../core/waves.ts'
-import type { RunRecord, SubmissionRecord } from '../stores/store.ts'
+import type { RunRecord, RunState, SubmissionRecord } from '../stores/store.ts'
 import { ingest } from './ingest.ts'
 import { poll } from './poll.ts'
 import { progressOf } from './progress.ts'
-import { answerInRealtime } from './realtime.ts'
+import { answerInRealtime, REALTIME_CONCURRENCY } from './realtime.ts'
 import { reconcile } from './reconcile.ts'
 import { releaseWave } from './release-wave.ts'
 import { RunContext, unfenced } from './run-context.ts'
@@ -43,15 +44,19 @@ export interface DriveOptions {
 /**
  * Drives a run to its end: look at every open submission, do what `decide` says, release the next wave when `nextWave`
  * says so, sleep until something is due. Every step is durable before the next, so it can be killed at any instant and
- * called again. One driver a run: a lease with a fence keeps a second one out.
+ * called again. One driver a run: a lease with a fence keeps a second one out. A run that is over is `finished` at once.
+ * @throws `run_held`, `run_taken` when another process drives it; `unknown_run`; what the upstream and the store throw,
+ * when waiting does not help: nothing is lost by it.
  */
 export async function drive(runId: string, deps: RunDeps, options: DriveOptions): Promise<DriveEnd> {
   const fence = await takeLease(runId, deps)
   const renewing = new AbortController()
   const renewal = keepLease(runId, fence, deps, renewing.signal)
   try {
-    const context = await openContext(runId, deps, fence, options)
-    return await loop(context, options)
+    const run = await theRun(runId, deps)
+    assert(run.state !== 'preparing', 'a run is driven once its rows are stored')
+    if (run.state === 'finished' || run.state === 'canceled') return { kind: 'finished' }
+    return await loop(await openContext(run, deps, fence, options), options)
   } finally {
     renewing.abort()
     await renewal
@@ -70,21 +75,27 @@ async function loop(context: RunContext, options: DriveOptions): Promise<DriveEn
     const earlier = (at: Instant | null) => {
       if (at !== null && (until === null || at < until)) until = at
     }
-    if (options.cancel) await cancelOpen(context)
-    for (const submission of await openSubmissions(context)) {
-      const command = decide(
-        { ...submission, calling: context.calling.has(submission.number) },
-        context.now(),
-      )
+    if (options.cancel) await cancelPending(context)
+    const open = await openSubmissions(context)
+    // What keeps one create waiting keeps the others waiting too.
+    const createsFrom = latest(open.map((one) => (one.state === 'planned' ? one.nextPollAt : null)))
+    for (const submission of open) {
+      const view = submission.state === 'planned' ? { ...submission, nextPollAt: createsFrom } : submission
+      const command = decide(view, context.now(), options.cancel === true)
       if (command.kind === 'wait') {
         earlier(command.until)
         continue
       }
       try {
         const reason = await perform(context, submission, command.kind)
-        if (reason !== null) return stop(context, reason)
+        if (reason !== null) {
+          if (!options.cancel) return stop(context, reason)
+          await giveUp(context, submission, reason)
+        }
         unreachableSince = null
         acted = true
+        // One create a round: the next one must know what this one was told.
+        if (command.kind === 'submit') break
       } catch (error) {
         unreachableSince ??= context.now()
         const gaveUp = options.once || context.now() - unreachableSince > UNREACHABLE_PATIENCE_MS
@@ -121,7 +132,7 @@ async function loop(context: RunContext, options: DriveOptions): Promise<DriveEn
 async function perform(
   context: RunContext,
   submission: SubmissionRecord,
-  command: 'submit' | 'reconcile' | 'poll' | 'ingest' | 'nothing',
+  command: Exclude<SubmissionCommand['kind'], 'wait'>,
 ): Promise<StopReason> {
   switch (command) {
     case 'submit':
@@ -135,7 +146,13 @@ async function perform(
         ? answerInRealtime(context, submission)
         : poll(context, submission)
     case 'ingest':
-      return ingest(context, submission)
+      return submission.kind === 'realtime' ? endRealtime(context, submission) : ingest(context, submission)
+    case 'withdraw':
+      return withdraw(context, submission)
+    case 'cancel':
+      return submission.kind === 'realtime'
+        ? giveUp(context, submission, 'canceled before every row was asked')
+        : cancel(context, submission)
     case 'nothing':
       return null
   }
@@ -150,6 +167,13 @@ async function beginRealtime(context: RunContext, submission: SubmissionRecord):
 
 async function resumeRealtime(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
   await record(context, submission, 'accepted', 'realtime', { because: 'its rows are answered one by one' })
+  return null
+}
+
+/** Its answers are recorded as they come, so nothing is left to read. */
+async function endRealtime(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
+  await record(context, submission, 'ingested', `${submission.rows} rows`, {})
+  context.deps.emit({ kind: 'ingested', submission: { ...submission, state: 'ingested' } })
   return null
 }
 
@@ -185,7 +209,10 @@ async function decideWave(context: RunContext, options: DriveOptions): Promise<N
     withinMs: context.settings.withinMs,
     rowsInFlightMax: Math.max(1, rowsInFlightMax(tier.queuedRowsMax) - counts.submitted),
   })
-  if (decision.kind === 'done') return decision
+  if (decision.kind === 'done') {
+    assert(counts.pending + counts.submitted === 0, 'a run that is done has no row without an outcome')
+    return decision
+  }
   if (decision.kind === 'wait') return { kind: 'wait', until: decision.until }
   if (decision.kind === 'bulk' && !options.acceptProbe) {
     const probe = submissions.filter((submission) => submission.kind === 'probe')
@@ -195,7 +222,8 @@ async function decideWave(context: RunContext, options: DriveOptions): Promise<N
       context.deps.emit({ kind: 'note', message: `measured so far: ${forecastText(context.forecast())}` })
     }
   }
-  return { kind: 'release', release: decision, wave: Math.max(0, ...waves.map((wave) => wave.wave)) + 1 }
+  const wave = Math.max(0, ...submissions.map((submission) => submission.wave)) + 1
+  return { kind: 'release', release: decision, wave }
 }
 
 async function probeVerdict(context: RunContext, probe: readonly SubmissionRecord[]): Promise<string | null> {
@@ -211,8 +239,12 @@ async function probeVerdict(context: RunContext, probe: readonly SubmissionRecor
   return probeProblem(total)
 }
 
+/** Submissions whose rows all went back are as if they had never been. */
 function waveSummaries(submissions: readonly SubmissionRecord[]): WaveSummary[] {
-  return [...Map.groupBy(submissions, (submission) => submission.wave)].map(([wave, members]) => ({
+  const told = submissions.filter(
+    ({ state, rows }) => !((state === 'refused' || state === 'lost') && rows > 0),
+  )
+  return [...Map.groupBy(told, (submission) => submission.wave)].map(([wave, members]) => ({
     wave,
     kind: members[0]!.kind,
     rows: members.reduce((sum, member) => sum + member.rows, 0),
@@ -225,64 +257,80 @@ function waveSummaries(submissions: readonly SubmissionRecord[]): WaveSummary[] 
 }
 
 async function stop(context: RunContext, reason: string): Promise<DriveEnd> {
-  const change = { from: ['running'] as const, to: 'stopped' as const, stopReason: reason, at: context.now() }
-  unfenced(await context.deps.store.runs.setRunState(context.run.id, context.fence, change), context.run.id)
+  await leaveRunning(context, 'stopped', reason)
   return { kind: 'stopped', reason }
 }
 
 async function finish(context: RunContext, to: 'finished' | 'canceled'): Promise<DriveEnd> {
-  const change = { from: ['running'] as const, to, stopReason: null, at: context.now() }
-  unfenced(await context.deps.store.runs.setRunState(context.run.id, context.fence, change), context.run.id)
+  await leaveRunning(context, to, null)
   return { kind: 'finished' }
 }
 
-/** Cancels upstream what is there; asked again in every round, for what has come to light or back since. */
-async function cancelOpen(context: RunContext): Promise<void> {
-  const { deps, run, fence } = context
-  unfenced(await deps.store.runs.cancelPendingRows(run.id, fence), run.id)
-  for (const submission of await openSubmissions(context)) {
-    if (submission.state === 'planned') {
-      const why = 'canceled before it was sent'
-      await record(context, submission, 'intent_recorded', why, {})
-      await record(context, { ...submission, state: 'submitting' }, 'refused', why, {})
-      await returnRows(context, submission.number, null)
-      unfenced(await deps.store.runs.cancelPendingRows(run.id, fence), run.id)
-    }
-    if (submission.state !== 'in_progress') continue
-    if (submission.upstreamBatchId === null) {
-      await endRealtime(context, submission)
-      continue
-    }
-    await deps.upstream.cancelBatch(submission.upstreamBatchId)
-    await record(context, submission, 'cancel_requested', submission.upstreamBatchId, {
-      nextPollAt: null,
-      because: 'a cancel was asked for; rows that are done keep their results',
-    })
-  }
+async function leaveRunning(context: RunContext, to: RunState, stopReason: string | null): Promise<void> {
+  const change = { from: ['running'] as const, to, stopReason, at: context.now() }
+  const answer = await context.deps.store.runs.setRunState(context.run.id, context.fence, change)
+  assert(unfenced(answer, context.run.id) === 'ok', `run ${context.run.id} is running until it is ${to}`)
 }
 
-async function endRealtime(context: RunContext, submission: SubmissionRecord): Promise<void> {
-  const { deps, run, fence } = context
-  await returnRows(context, submission.number, null)
+async function cancelPending({ deps, run, fence }: RunContext): Promise<void> {
   unfenced(await deps.store.runs.cancelPendingRows(run.id, fence), run.id)
-  await record(context, submission, 'ended', 'canceled', { because: 'canceled before every row was asked' })
-  await record(context, { ...submission, state: 'ended' }, 'ingested', 'canceled', {})
+}
+
+async function withdraw(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
+  const why = 'canceled before it was sent'
+  await record(context, submission, 'refused', why, { because: why })
+  await returnRows(context, submission.number)
+  return null
+}
+
+async function cancel(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
+  try {
+    await context.deps.upstream.cancelBatch(submission.upstreamBatchId!)
+  } catch (error) {
+    // Refused because it has ended already or is not there: the next poll tells which.
+    const codes = ['invalid_request_error', 'not_found_error']
+    if (!(error instanceof TitheError) || !codes.includes(error.code)) throw error
+  }
+  await record(context, submission, 'cancel_requested', submission.upstreamBatchId!, {
+    nextPollAt: null,
+    because: 'a cancel was asked for; rows that are done keep their results',
+  })
+  return null
+}
+
+/** What cannot be had any more keeps a canceled run from its end no longer; rows without a result go back, and end. */
+async function giveUp(
+  context: RunContext,
+  submission: SubmissionRecord,
+  reason: string,
+): Promise<StopReason> {
+  await record(context, submission, 'gone', reason, { because: reason })
+  await returnRows(context, submission.number)
+  const message = `submission ${submission.number} is given up: ${reason}`
+  context.deps.emit({ kind: 'note', message })
+  return null
+}
+
+function latest(instants: readonly (Instant | null)[]): Instant | null {
+  return instants.reduce(
+    (one, other) => (one === null || (other !== null && other > one) ? other : one),
+    null,
+  )
 }
 
 async function openContext(
-  runId: string,
+  run: RunRecord,
   deps: RunDeps,
   fence: number,
   options: DriveOptions,
 ): Promise<RunContext> {
-  const run = await theRun(runId, deps)
   if (run.state === 'stopped') {
     const change = {
-      from: ['stopped'] as const,
-      to: 'running' as const,
+      from: ['stopped'],
+      to: 'running',
       stopReason: null,
       at: deps.runtime.clock.now(),
-    }
+    } as const
     unfenced(await deps.store.runs.setRunState(run.id, fence, change), run.id)
   }
   const stored = settingsFromJson(run.settingsJson)
@@ -291,9 +339,12 @@ async function openContext(
   const context = new RunContext(deps, run, settings, parsePlanJson(run.planJson), fence)
   await recallLedger(context)
   // A crash between a refusal and the return of its rows would leave them in no hand; returning them again is harmless.
-  for (const submission of await deps.store.runs.submissions(run.id)) {
-    if (submission.state === 'refused' || submission.state === 'lost')
-      await returnRows(context, submission.number, null)
+  for (const { number, kind, state } of await deps.store.runs.submissions(run.id)) {
+    if (state === 'refused' || state === 'lost') await returnRows(context, number)
+    if (kind === 'realtime' && state === 'in_progress') {
+      const message = `submission ${number} is answered in realtime: if its driver was killed, up to ${REALTIME_CONCURRENCY} calls were under way, and their rows, asked again, are paid twice`
+      deps.emit({ kind: 'note', message })
+    }
   }
   return context
 }

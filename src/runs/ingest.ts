@@ -1,6 +1,8 @@
 import { answerJson, answerText, parseResultLine, type ResultLine } from '../core/answer.ts'
+import { assert } from '../core/assert.ts'
 import { contentHash } from '../core/content-hash.ts'
 import { parseCustomId } from '../core/custom-id.ts'
+import { TitheError } from '../core/errors.ts'
 import { scoreAnswer } from '../core/expect.ts'
 import type { Instant } from '../core/instant.ts'
 import { MINUTE_MS, plusMs } from '../core/instant.ts'
@@ -25,15 +27,57 @@ export interface ReceivedResult {
 }
 
 /**
- * Reads a batch's results, streaming, and records every row once. A file that is cut or ends early is read again: what
- * is recorded already changes nothing. Ends in `ingested` only when every row that was sent has its result.
+ * Reads a batch's results, streaming, and records every row once. A file that is cut, ends early or is not there yet is
+ * read again: what is recorded already changes nothing. Ends in `ingested` only when every row that was sent has its
+ * result.
  */
 export async function ingest(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
   const { deps, run } = context
-  let foreign = 0
+  const results = `the results of batch ${submission.upstreamBatchId}`
+  const note = (message: string) => deps.emit({ kind: 'note', message })
+  let read: Reading
   for (let tries = 1; ; tries++) {
-    foreign = 0
-    let chunk: ReceivedResult[] = []
+    read = await readResults(context, submission)
+    const missing = await deps.store.runs.missingResults(run.id, submission.number, 1)
+    if (missing.length === 0) break
+    if (tries === READ_TRIES) {
+      return read.found
+        ? `${results} lack rows that were sent (the first: row ${missing[0]}), read ${tries} times`
+        : `${results} are not there (404), asked ${tries} times: deleted, or past their 29 days`
+    }
+    note(`${results} came short; reading them again`)
+    await deps.runtime.clock.sleepUntil(plusMs(context.now(), READ_AGAIN_MS), deps.signal)
+  }
+  if (read.foreign > 0) note(`${read.foreign} lines in ${results} are not of this submission; left alone`)
+  const [first] = read.conflicts
+  if (first !== undefined) {
+    const reason = `${read.conflicts.length} rows of batch ${submission.upstreamBatchId} came with two different results; the first is kept (row ${first} is one)`
+    // A run that was stopped for this very reason and goes on was looked at.
+    if (reason !== run.stopReason) return reason
+    note(reason)
+  }
+  await record(context, submission, 'ingested', `${submission.rows} rows`, {
+    because: 'every row has its result',
+  })
+  deps.emit({ kind: 'ingested', submission: { ...submission, state: 'ingested' } })
+  return null
+}
+
+interface Reading {
+  /** Whether there was a file. */
+  readonly found: boolean
+  /** Lines that are not of this submission. */
+  readonly foreign: number
+  /** Ordinals of rows that had another result already. */
+  readonly conflicts: readonly number[]
+}
+
+async function readResults(context: RunContext, submission: SubmissionRecord): Promise<Reading> {
+  const { deps, run } = context
+  const conflicts: number[] = []
+  let foreign = 0
+  let chunk: ReceivedResult[] = []
+  try {
     for await (const bytes of deps.upstream.batchResults(submission.upstreamBatchId!)) {
       const line = parseResultLine(Buffer.from(bytes).toString('utf8'))
       const id = line === null ? null : parseCustomId(line.customId)
@@ -43,44 +87,26 @@ export async function ingest(context: RunContext, submission: SubmissionRecord):
       }
       chunk.push({ ordinal: id.ordinal, line, bytes })
       if (chunk.length === CHUNK_ROWS) {
-        const conflict = await recordChunk(context, submission, chunk)
-        if (conflict !== null) return conflict
+        conflicts.push(...(await recordChunk(context, submission, chunk)))
         chunk = []
       }
     }
-    const conflict = await recordChunk(context, submission, chunk)
-    if (conflict !== null) return conflict
-    const missing = await deps.store.runs.missingResults(run.id, submission.number, 5)
-    if (missing.length === 0) break
-    if (tries === READ_TRIES) {
-      return `the results of batch ${submission.upstreamBatchId} lack rows that were sent (the first: row ${missing[0]}), read ${tries} times`
-    }
-    deps.emit({
-      kind: 'note',
-      message: `the results of batch ${submission.upstreamBatchId} came short; reading them again`,
-    })
-    await deps.runtime.clock.sleepUntil(plusMs(context.now(), READ_AGAIN_MS), deps.signal)
+  } catch (error) {
+    // For some seconds after a batch has ended its results may be 404 (claude-api.md 2.5).
+    if (!(error instanceof TitheError) || error.code !== 'not_found_error') throw error
+    return { found: false, foreign, conflicts }
   }
-  if (foreign > 0) {
-    deps.emit({
-      kind: 'note',
-      message: `${foreign} result lines of batch ${submission.upstreamBatchId} are not of this submission; left alone`,
-    })
-  }
-  await record(context, submission, 'ingested', `${submission.rows} rows`, {
-    because: 'every row has its result',
-  })
-  deps.emit({ kind: 'ingested', submission: { ...submission, state: 'ingested' } })
-  return null
+  conflicts.push(...(await recordChunk(context, submission, chunk)))
+  return { found: true, foreign, conflicts }
 }
 
-/** Records results of one submission with their ledger entries; returns why a human must look, or null. */
+/** Records results of one submission with their ledger entries; answers the rows that had a different one already. */
 export async function recordChunk(
   context: RunContext,
   submission: SubmissionRecord,
   received: readonly ReceivedResult[],
-): Promise<StopReason> {
-  if (received.length === 0) return null
+): Promise<number[]> {
+  if (received.length === 0) return []
   const { deps, run, fence } = context
   const ordinals = [...new Set(received.map((result) => result.ordinal))].sort((a, b) => a - b)
   const rows = new Map(
@@ -89,8 +115,10 @@ export async function recordChunk(
   const results: ResultToRecord[] = []
   for (const { ordinal, line, bytes } of received) {
     const row = rows.get(ordinal)
-    if (row === undefined)
-      return `batch ${submission.upstreamBatchId} has a result for row ${ordinal}, which the run does not have`
+    assert(
+      row !== undefined,
+      `row ${ordinal}, of which submission ${submission.number} has a result, is there`,
+    )
     results.push(resultToRecord(context, submission, row, line, await deps.store.bodies.append(bytes)))
   }
   // The bytes first, then the transaction that refers to them.
@@ -99,19 +127,17 @@ export async function recordChunk(
     await deps.store.runs.recordResults(run.id, fence, submission.number, results),
     run.id,
   )
+  const conflicts: number[] = []
   let recorded = 0
   for (const [index, answer] of answers.entries()) {
-    const result = results[index]!
-    if (answer === 'conflict') {
-      return `row ${result.attempt.ordinal} of batch ${submission.upstreamBatchId} came with two different results; the first is kept`
-    }
+    const { attempt, entry } = results[index]!
+    if (answer === 'conflict') conflicts.push(attempt.ordinal)
     if (answer !== 'recorded') continue
     recorded += 1
-    if (result.entry)
-      context.count(result.entry, rows.get(result.attempt.ordinal)!.group, submission.createdAt)
+    if (entry) context.count(entry, rows.get(attempt.ordinal)!.group, submission.createdAt)
   }
   deps.emit({ kind: 'results_recorded', submission, recorded })
-  return null
+  return conflicts
 }
 
 function resultToRecord(

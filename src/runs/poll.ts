@@ -1,7 +1,7 @@
 import { MINUTE_MS, parseTimestamp, plusMs } from '../core/instant.ts'
 import type { SubmissionRecord } from '../stores/store.ts'
 import { type RunContext, unfenced } from './run-context.ts'
-import { record, type StopReason } from './submit.ts'
+import { askAgainAt, record, type StopReason } from './submit.ts'
 
 /** Without a `retry-after` from the server: the interval of the API's own samples (claude-api.md 2.5). */
 const POLL_INTERVAL_MS = MINUTE_MS
@@ -35,7 +35,7 @@ export async function poll(context: RunContext, submission: SubmissionRecord): P
     })
     return null
   }
-  const change = { nextPollAt: plusMs(now, answer.headers.retryAfterMs ?? POLL_INTERVAL_MS) }
+  const change = { nextPollAt: askAgainAt(now, answer.headers.retryAfterMs, POLL_INTERVAL_MS) }
   unfenced(await deps.store.runs.touchSubmission(run.id, fence, submission.number, change), run.id)
   deps.emit({ kind: 'polled', submission: { ...submission, ...change } })
   return null

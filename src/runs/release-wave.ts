@@ -1,11 +1,14 @@
+import { assert } from '../core/assert.ts'
 import { batchLimits, planBatches } from '../core/batch-plan.ts'
+import { isOpen } from '../core/batch-state.ts'
 import { worstCasePicoUsd } from '../core/cost.ts'
 import { customIdFor } from '../core/custom-id.ts'
 import { findModel, priceAt } from '../core/models.ts'
 import { formatUsd } from '../core/money.ts'
 import type { MarkPlan } from '../core/run-plan.ts'
-import { marksToRelease, type WaveDecision } from '../core/waves.ts'
+import type { WaveDecision } from '../core/waves.ts'
 import type { PendingRow, WaveKind } from '../stores/store.ts'
+import { submissionRows } from './render-rows.ts'
 import { type MarksByGroup, type RunContext, unfenced } from './run-context.ts'
 import type { StopReason } from './submit.ts'
 
@@ -16,90 +19,107 @@ const ELEMENT_BYTES = '{"custom_id":"","params":}'.length + 64
 
 type Release = Exclude<WaveDecision, { kind: 'wait' } | { kind: 'done' }>
 
-/** Chooses the rows of a wave and records its submissions as planned. Nothing is sent here. */
+/**
+ * Chooses the rows of a wave and records its submissions as planned, as far as the budget bears them. Nothing is sent
+ * here. Memory is that of one batch.
+ */
 export async function releaseWave(context: RunContext, release: Release, wave: number): Promise<StopReason> {
   const { deps, run, fence } = context
-  const rows = await chooseRows(context, release)
-  const affordable = withinBudget(context, rows)
-  if (affordable.rows.length === 0) return affordable.because
-  const kind: WaveKind =
-    release.kind === 'bulk' && affordable.rows.every((row) => row.attempts > 0) ? 'retry' : release.kind
-  const limits = batchLimits(deps.catalogue.rules)
-  for (const variantRows of byVariant(affordable.rows)) {
-    const marks = marksOfWave(context, variantRows, release.kind)
-    const sized = variantRows.map((row) => ({
-      row,
-      ordinal: row.ordinal,
-      bytes: elementBytesMax(run.id, row, marks),
-    }))
-    for (const batch of release.kind === 'realtime'
-      ? [{ ordinals: variantRows.map((row) => row.ordinal), sizeBytes: 0 }]
-      : planBatches(sized, limits)) {
-      const planned = unfenced(
-        await deps.store.runs
-          .planSubmission(
-            fence,
-            {
-              run: run.id,
-              wave,
-              kind,
-              variant: variantRows[0]!.variant,
-              state: 'planned',
-              rows: batch.ordinals.length,
-              sizeBytes: batch.sizeBytes,
-              marksJson: JSON.stringify(marks),
-              fingerprint: null,
-              intentAt: null,
-              newestIdBefore: null,
-              upstreamBatchId: null,
-              createdAt: null,
-              endedAt: null,
-              expiresAt: null,
-              nextPollAt: null,
-              ingestedRows: 0,
-              because: release.because,
-            },
-            batch.ordinals,
-          )
-          .then((answer) => (answer.kind === 'fenced' ? 'fenced' : answer)),
-        run.id,
-      )
-      if (planned.kind === 'rows_taken') return `rows of wave ${wave} are already in another submission`
+  const budget = new Budget(context)
+  await budget.reserveOpen()
+  const marksByGroup = new Map<string, readonly MarkPlan[]>()
+  const marksOf = (group: string | null): readonly MarkPlan[] => {
+    if (group === null) return []
+    let marks = marksByGroup.get(group)
+    if (marks === undefined) {
+      marks =
+        release.kind === 'primer' ? (context.groups.get(group)?.marks ?? []) : context.releasedMarks(group)
+      marksByGroup.set(group, marks)
+    }
+    return marks
+  }
+  async function* affordable() {
+    for await (const row of chosenRows(context, release)) {
+      if (!budget.reserve(row)) return
+      yield { ...row, bytes: elementBytesMax(run.id, row, marksOf(row.group).length) }
     }
   }
-  deps.emit({ kind: 'wave', wave, wave_kind: kind, rows: affordable.rows.length, because: release.because })
+
+  let released = 0
+  let waveKind: WaveKind = 'retry'
+  for await (const { rows, sizeBytes } of planBatches(affordable(), batchLimits(deps.catalogue.rules))) {
+    const marks: Record<string, readonly MarkPlan[]> = {}
+    for (const { group } of rows)
+      if (group !== null && marksOf(group).length > 0) marks[group] = marksOf(group)
+    const kind = release.kind === 'bulk' && rows.every((row) => row.attempts > 0) ? 'retry' : release.kind
+    const submission = {
+      run: run.id,
+      wave,
+      kind,
+      variant: rows[0]!.variant,
+      state: 'planned',
+      rows: rows.length,
+      sizeBytes,
+      marksJson: JSON.stringify(marks satisfies MarksByGroup),
+      fingerprint: null,
+      intentAt: null,
+      newestIdBefore: null,
+      upstreamBatchId: null,
+      createdAt: null,
+      endedAt: null,
+      expiresAt: null,
+      nextPollAt: null,
+      ingestedRows: 0,
+      because: release.because,
+    } as const
+    const ordinals = rows.map((row) => row.ordinal)
+    const planned = await deps.store.runs.planSubmission(fence, submission, ordinals)
+    if (planned.kind === 'fenced') return unfenced('fenced', run.id)
+    assert(planned.kind === 'planned', 'pending rows are in no submission')
+    released += rows.length
+    if (kind !== 'retry') waveKind = kind
+  }
+  if (released === 0) return budget.refusal()
+  deps.emit({ kind: 'wave', wave, wave_kind: waveKind, rows: released, because: release.because })
   return null
 }
 
-async function chooseRows(context: RunContext, release: Release): Promise<PendingRow[]> {
+async function* chosenRows(context: RunContext, release: Release): AsyncGenerator<PendingRow> {
   if (release.kind === 'primer') {
     const wanted = new Set(release.groups)
-    const chosen: PendingRow[] = []
     for await (const row of pendingRows(context)) {
-      if (row.group !== null && wanted.delete(row.group)) chosen.push(row)
-      if (wanted.size === 0) break
+      if (row.group !== null && wanted.delete(row.group)) yield row
+      if (wanted.size === 0) return
     }
-    return chosen
+    return
   }
-  const chosen: PendingRow[] = []
   if (release.kind === 'probe') {
-    // A reservoir: every pending row has the same chance, and memory is that of the probe.
-    let seen = 0
-    for await (const row of pendingRows(context)) {
-      seen += 1
-      if (chosen.length < release.rows) chosen.push(row)
-      else {
-        const at = Math.floor(context.deps.runtime.ids.random() * seen)
-        if (at < release.rows) chosen[at] = row
-      }
-    }
-    return chosen.sort((a, b) => a.ordinal - b.ordinal)
+    yield* await randomRows(context, release.rows)
+    return
   }
+  let left = release.rows
   for await (const row of pendingRows(context)) {
-    chosen.push(row)
-    if (chosen.length === release.rows) break
+    yield row
+    left -= 1
+    if (left === 0) return
   }
-  return chosen
+}
+
+/** A reservoir: every pending row has the same chance, and memory is that of the probe. Kept by variant. */
+async function randomRows(context: RunContext, count: number): Promise<PendingRow[]> {
+  const chosen: PendingRow[] = []
+  let seen = 0
+  for await (const row of pendingRows(context)) {
+    seen += 1
+    if (chosen.length < count) chosen.push(row)
+    else {
+      const at = Math.floor(context.deps.runtime.ids.random() * seen)
+      if (at < count) chosen[at] = row
+    }
+  }
+  return [...Map.groupBy(chosen, (row) => row.variant).values()].flatMap((rows) =>
+    rows.sort((a, b) => a.ordinal - b.ordinal),
+  )
 }
 
 async function* pendingRows(context: RunContext): AsyncGenerator<PendingRow> {
@@ -117,65 +137,58 @@ async function* pendingRows(context: RunContext): AsyncGenerator<PendingRow> {
   }
 }
 
-/** Equal prefixes stay together within a variant; rows whose headers differ go into separate batches. */
-function byVariant(rows: readonly PendingRow[]): PendingRow[][] {
-  return [...Map.groupBy(rows, (row) => row.variant).values()]
-}
-
-function marksOfWave(context: RunContext, rows: readonly PendingRow[], kind: Release['kind']): MarksByGroup {
-  const { rules } = context.deps.catalogue
-  const marks: Record<string, readonly MarkPlan[]> = {}
-  for (const group of new Set(rows.map((row) => row.group))) {
-    const plan = group === null ? undefined : context.groups.get(group)
-    if (group === null || plan === undefined) continue
-    const released =
-      kind === 'primer'
-        ? plan.marks
-        : marksToRelease(
-            plan,
-            context.plan.chosen,
-            context.touchedAt.get(group) ?? null,
-            context.serverNow(),
-            rules.cacheTtlMs,
-          ).marks
-    if (released.length > 0) marks[group] = released
-  }
-  return marks
-}
-
-function elementBytesMax(run: string, row: PendingRow, marks: MarksByGroup): number {
+function elementBytesMax(run: string, row: PendingRow, marks: number): number {
   // The submission's number is not known yet; any number of the same width gives the same length.
   const id = customIdFor({ run, submission: 999_999, ordinal: row.ordinal, userId: row.userId })
-  const marked = row.group === null ? 0 : (marks[row.group]?.length ?? 0)
-  return ELEMENT_BYTES + id.length + row.paramsBytes + marked * MARK_BYTES_MAX
+  return ELEMENT_BYTES + id.length + row.paramsBytes + marks * MARK_BYTES_MAX
 }
 
-/** As many rows, from the front, as the budget can bear in the worst case. */
-function withinBudget(
-  context: RunContext,
-  rows: readonly PendingRow[],
-): { rows: readonly PendingRow[]; because: StopReason } {
-  const budget = context.settings.budgetPicoUsd
-  if (budget === null) return { rows, because: null }
-  let reserved = 0n
-  const affordable: PendingRow[] = []
-  for (const row of rows) {
-    const model = findModel(context.deps.catalogue, row.model)
-    const price = model === null ? null : priceAt(model, context.now())
-    if (price === null) return { rows: [], because: `the budget cannot be kept: ${row.model} has no price` }
-    reserved += worstCasePicoUsd(
-      {
-        promptTokens: row.promptTokensHigh,
-        outputTokens: row.maxTokens,
-        serviceTier: context.plan.chosen.startsWith('batch') ? 'batch' : 'standard',
-      },
-      price,
-    )
-    if (context.spentPicoUsd + reserved > budget) break
-    affordable.push(row)
+/** What the run may spend in the worst case: what it has spent, what is under way, and the rows that are added to it. */
+class Budget {
+  readonly #context: RunContext
+  readonly #limitPicoUsd: bigint | null
+  #reservedPicoUsd = 0n
+  #unpriced: string | null = null
+
+  constructor(context: RunContext) {
+    this.#context = context
+    this.#limitPicoUsd = context.settings.budgetPicoUsd
+    if (context.unpricedRows > 0) this.#unpriced = `${context.unpricedRows} answers`
   }
-  return {
-    rows: affordable,
-    because: `the budget of ${formatUsd(budget)} is reached: ${formatUsd(context.spentPicoUsd)} spent, and the next row could cost up to ${formatUsd(reserved)}; raise it with 'tithe resume ${context.run.id} --budget <dollars>'`,
+
+  /** For a primer that is no longer waited for. */
+  async reserveOpen(): Promise<void> {
+    if (this.#limitPicoUsd === null) return
+    const { deps, run } = this.#context
+    for (const { number, state } of await deps.store.runs.submissions(run.id)) {
+      if (!isOpen(state)) continue
+      for await (const row of submissionRows(deps.store, run.id, number))
+        if (row.state === 'submitted') this.reserve(row)
+    }
+  }
+
+  /** Whether the budget bears the row too, with everything before it. */
+  reserve(row: Pick<PendingRow, 'model' | 'promptTokensHigh' | 'maxTokens'>): boolean {
+    if (this.#limitPicoUsd === null) return true
+    const model = findModel(this.#context.deps.catalogue, row.model)
+    const price = model === null ? null : priceAt(model, this.#context.now())
+    if (price === null) this.#unpriced ??= row.model
+    if (price === null || this.#unpriced !== null) return false
+    const { plan, spentPicoUsd } = this.#context
+    const bounds = {
+      promptTokens: row.promptTokensHigh,
+      outputTokens: row.maxTokens,
+      serviceTier: plan.chosen.startsWith('batch') ? 'batch' : 'standard',
+    } as const
+    this.#reservedPicoUsd += worstCasePicoUsd(bounds, price)
+    return spentPicoUsd + this.#reservedPicoUsd <= this.#limitPicoUsd
+  }
+
+  /** Why not even one row more can go. */
+  refusal(): string {
+    assert(this.#limitPicoUsd !== null, 'without a budget, a wave that is released has rows')
+    if (this.#unpriced !== null) return `the budget cannot be kept: ${this.#unpriced} without a price`
+    const { run, spentPicoUsd } = this.#context
+    return `the budget of ${formatUsd(this.#limitPicoUsd)} is reached: ${formatUsd(spentPicoUsd)} spent, and with the next row it could be up to ${formatUsd(this.#reservedPicoUsd)} more; raise it with 'tithe resume ${run.id} --budget <dollars>'`
   }
 }

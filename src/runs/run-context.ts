@@ -8,6 +8,7 @@ import type { LedgerEntry } from '../core/ledger.ts'
 import { picoUsd } from '../core/money.ts'
 import type { GroupPlan, MarkPlan, RunPlan } from '../core/run-plan.ts'
 import { promptTokens } from '../core/usage.ts'
+import { marksToRelease } from '../core/waves.ts'
 import type { RunRecord } from '../stores/store.ts'
 import type { AnswerHeaders, CallContext } from '../upstreams/upstream.ts'
 import type { RunDeps } from './run-deps.ts'
@@ -28,8 +29,6 @@ export class RunContext {
   readonly groups: ReadonlyMap<string, GroupPlan>
   /** Group → created_at of the last batch whose rows wrote or read its entry. */
   readonly touchedAt = new Map<string, Instant>()
-  /** Ids of submissions whose create call this process is waiting for. */
-  readonly calling = new Set<number>()
   spentPicoUsd = 0n
   answeredRows = 0
   readingRows = 0
@@ -67,6 +66,15 @@ export class RunContext {
       tier,
       receivedAt: this.now(),
     }
+  }
+
+  /** The marks with which rows of a group go out now; none when its entry is not known to live. */
+  releasedMarks(group: string): readonly MarkPlan[] {
+    const plan = this.groups.get(group)
+    if (plan === undefined) return []
+    const touchedAt = this.touchedAt.get(group) ?? null
+    const ttls = this.deps.catalogue.rules.cacheTtlMs
+    return marksToRelease(plan, this.plan.chosen, touchedAt, this.serverNow(), ttls).marks
   }
 
   /** What was measured so far, against the plan. */

@@ -2,35 +2,42 @@ import { createHash } from 'node:crypto'
 import { assert } from '../core/assert.ts'
 import { customIdFor } from '../core/custom-id.ts'
 import { sha256Hex } from '../core/digest.ts'
-import { type Instant, MINUTE_MS, parseTimestamp, plusMs } from '../core/instant.ts'
-import type { ResultToRecord, SubmissionRecord } from '../stores/store.ts'
+import { type Instant, MINUTE_MS, parseTimestamp, plusMs, SECOND_MS } from '../core/instant.ts'
+import type { ResultToRecord, RowRecord, SubmissionRecord } from '../stores/store.ts'
 import type { BatchBody, CreateAnswer, MessageBatch } from '../upstreams/upstream.ts'
 import { batchElement, RowRenderer, submissionRows } from './render-rows.ts'
 import { type MarksByGroup, type RunContext, unfenced } from './run-context.ts'
 
 const ENVELOPE_BYTES = Buffer.byteLength('{"requests":[]}')
 const BACK_OFF_MS = MINUTE_MS
+/** A `retry-after` of nothing would be asking without end. */
+const WAIT_MIN_MS = SECOND_MS
 
-/** Why the driver must stop for a human after a create; null when it may go on. */
+/** When to ask again: what the server said, or else the given wait. */
+export function askAgainAt(now: Instant, retryAfterMs: number | null, otherwiseMs: number): Instant {
+  return plusMs(now, Math.max(WAIT_MIN_MS, retryAfterMs ?? otherwiseMs))
+}
+
+/** Why the driver must stop for a human; null when it may go on. */
 export type StopReason = string | null
 
 /**
  * Sends a planned submission: its rows are rendered once to count and digest them, the intent is recorded, then the
  * create is called, once. Whatever ends this function early leaves a recorded intent behind, which `reconcile` clears up.
  */
-export async function submit(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
+export async function submit(context: RunContext, planned: SubmissionRecord): Promise<StopReason> {
   const { deps, run, fence } = context
+  // Entries may have died between the plan and now: a crash, a wait for the queue, the upload of the batches before.
+  const submission = { ...planned, marksJson: JSON.stringify(livingMarks(context, planned)) }
   const counted = await countBody(context, submission)
   if (counted.rows === 0) {
-    await record(context, submission, 'intent_recorded', 'no row of it can be sent', {
-      rows: 0,
-      intentAt: context.now(),
-    })
-    await record(context, { ...submission, state: 'submitting' }, 'refused', 'no row of it could be sent', {})
+    const why = 'no row of it can be sent'
+    await record(context, submission, 'refused', why, { rows: 0, because: why })
     return null
   }
   const newest = await deps.upstream.listBatches({ limit: 1 })
   const intent = {
+    marksJson: submission.marksJson,
     fingerprint: counted.fingerprint,
     sizeBytes: counted.sizeBytes,
     rows: counted.rows,
@@ -47,7 +54,6 @@ export async function submit(context: RunContext, submission: SubmissionRecord):
     intent,
   )
   const submitting: SubmissionRecord = { ...submission, ...intent, state: 'submitting' }
-  context.calling.add(submission.number)
   let answer: CreateAnswer
   try {
     answer = await deps.upstream.createBatch(
@@ -56,13 +62,8 @@ export async function submit(context: RunContext, submission: SubmissionRecord):
     )
   } catch (error) {
     // Thrown only when the body's end never left this process: nothing can have been created.
-    await record(context, submitting, 'refused', 'the create never left', {
-      because: 'the upstream could not be reached',
-    })
-    await returnRows(context, submission.number, null)
+    await putOff(context, submitting, null, 'the upstream could not be reached')
     throw error
-  } finally {
-    context.calling.delete(submission.number)
   }
   switch (answer.kind) {
     case 'accepted': {
@@ -75,12 +76,14 @@ export async function submit(context: RunContext, submission: SubmissionRecord):
       return null
     }
     case 'refused': {
-      const waits = answer.error.status === 429
-      const notBefore = waits ? plusMs(context.now(), answer.headers.retryAfterMs ?? BACK_OFF_MS) : null
       const why = `${answer.error.status} ${answer.error.type}: ${answer.error.message}`
-      await record(context, submitting, 'refused', why, { because: why })
-      await returnRows(context, submission.number, notBefore)
-      if (!waits) return `the upstream refused a batch of ${counted.rows} rows: ${why}`
+      if (answer.error.status !== 429) {
+        await record(context, submitting, 'refused', why, { because: why })
+        await returnRows(context, submission.number)
+        return `the upstream refused a batch of ${counted.rows} rows: ${why}`
+      }
+      const at = askAgainAt(context.now(), answer.headers.retryAfterMs, BACK_OFF_MS)
+      await putOff(context, submitting, at, why)
       deps.emit({
         kind: 'note',
         message: `the upstream asks to wait before the next batch: ${answer.error.message}`,
@@ -122,17 +125,29 @@ export async function acceptAs(
   context.deps.emit({ kind: 'submitted', submission: { ...submission, ...change, state: 'in_progress' } })
 }
 
-/** Rows of a submission that will not be answered go into a later one, not before the given instant. */
-export async function returnRows(
+/** Nothing was created, and the same may be asked again: the submission is as if it had not been sent. */
+async function putOff(
   context: RunContext,
-  submission: number,
-  notBefore: Instant | null,
+  submission: SubmissionRecord,
+  until: Instant | null,
+  because: string,
 ): Promise<void> {
+  const unsent = { fingerprint: null, intentAt: null, newestIdBefore: null }
+  await record(context, submission, 'put_off', because, { ...unsent, nextPollAt: until, because })
+}
+
+/** The marks that a submission was planned with, without those of entries that are no longer known to live. */
+function livingMarks(context: RunContext, submission: SubmissionRecord): MarksByGroup {
+  const planned = Object.entries(JSON.parse(submission.marksJson) as MarksByGroup)
+  if (submission.kind === 'primer') return Object.fromEntries(planned)
+  return Object.fromEntries(planned.filter(([group]) => context.releasedMarks(group).length > 0))
+}
+
+/** Rows of a submission that will not be answered may go into a later one. */
+export async function returnRows(context: RunContext, submission: number): Promise<void> {
   const { deps, run, fence } = context
-  unfenced(
-    await deps.store.runs.returnRows(run.id, fence, submission, { kind: 'pending', notBefore }),
-    run.id,
-  )
+  const then = { kind: 'pending', notBefore: null } as const
+  unfenced(await deps.store.runs.returnRows(run.id, fence, submission, then), run.id)
 }
 
 /** One step of a submission's state, with its event. */
@@ -176,16 +191,7 @@ async function countBody(context: RunContext, submission: SubmissionRecord): Pro
       continue
     }
     skipped.add(rendered.row.ordinal)
-    invalid.push(
-      invalidResult(
-        context,
-        submission.number,
-        rendered.row.ordinal,
-        rendered.row.userId,
-        rendered.problem,
-        context.now(),
-      ),
-    )
+    invalid.push(invalidResult(context, submission.number, rendered.row, rendered.problem))
   }
   if (invalid.length > 0) {
     unfenced(await deps.store.runs.recordResults(run.id, context.fence, submission.number, invalid), run.id)
@@ -197,13 +203,12 @@ async function countBody(context: RunContext, submission: SubmissionRecord): Pro
   return { rows, sizeBytes, fingerprint: digest.digest('hex'), skipped }
 }
 
-function invalidResult(
+/** The attempt of a row that could not be rendered: its own outcome, nothing sent, nothing paid. */
+export function invalidResult(
   context: RunContext,
   submission: number,
-  ordinal: number,
-  userId: string,
+  { ordinal, userId }: RowRecord,
   problem: string,
-  at: Instant,
 ): ResultToRecord {
   return {
     attempt: {
@@ -211,7 +216,7 @@ function invalidResult(
       submission,
       ordinal,
       customId: customIdFor({ run: context.run.id, submission, ordinal, userId }),
-      at,
+      at: context.now(),
       outcome: 'invalid',
       stopReason: null,
       errorType: 'invalid_row',

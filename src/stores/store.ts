@@ -153,6 +153,7 @@ export type SubmissionChange = Partial<
     | 'because'
     | 'sizeBytes'
     | 'rows'
+    | 'marksJson'
   >
 >
 

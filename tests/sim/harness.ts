@@ -54,6 +54,8 @@ export interface WorldOptions {
   readonly settings?: Partial<JobSettings>
   readonly local?: Partial<LocalSettings>
   readonly request?: (ordinal: number) => Partial<InputRow['request']>
+  /** Rows whose betas differ go into separate batches. */
+  readonly betas?: (ordinal: number) => readonly string[]
 }
 
 export const SETTINGS: JobSettings = {
@@ -76,7 +78,7 @@ export const SETTINGS: JobSettings = {
 }
 
 /** Rows that ask about one of a few handbooks, each well over every cache minimum. */
-export function* simRows({ rows = 70, handbooks = 2, request }: WorldOptions): Generator<InputRow> {
+export function* simRows({ rows = 70, handbooks = 2, request, betas }: WorldOptions): Generator<InputRow> {
   const shared = Array.from({ length: handbooks }, (_, book) => ({
     type: 'text',
     text: `handbook ${book}. `.repeat(2_000),
@@ -95,7 +97,7 @@ export function* simRows({ rows = 70, handbooks = 2, request }: WorldOptions): G
         ...request?.(ordinal),
       },
       apiVersion: '2023-06-01',
-      betas: [],
+      betas: betas?.(ordinal) ?? [],
       columns: { case: ordinal },
       expected: undefined,
       sharedBlocks: 1,
@@ -155,6 +157,17 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   await store.runs.startRun(RUN, lease.fence, JSON.stringify(planJson(plan)), prepared.rows)
   await store.runs.releaseLease(RUN, lease.fence)
   return { clock, store, local }
+}
+
+/** The local upstream with some methods of its own replaced. */
+export function withUpstream(world: World, replaced: (upstream: Upstream) => Partial<Upstream>): Upstream {
+  const methods = replaced(world.local)
+  return new Proxy(world.local as Upstream, {
+    get(target, name) {
+      const value: unknown = Reflect.get(name in methods ? methods : target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
 }
 
 /** Leases are not what is simulated here: their time stands still. */

@@ -3,19 +3,7 @@ import { test } from 'node:test'
 import { TitheError } from '../../src/core/errors.ts'
 import { MINUTE_MS } from '../../src/core/instant.ts'
 import { PICO_PER_USD, picoUsd } from '../../src/core/money.ts'
-import type { Upstream } from '../../src/upstreams/upstream.ts'
-import { driveWorld, finalState, openWorld, RUN, type World } from './harness.ts'
-
-/** The local upstream with some methods of its own replaced. */
-function withUpstream(world: World, replaced: (upstream: Upstream) => Partial<Upstream>): Upstream {
-  const methods = replaced(world.local)
-  return new Proxy(world.local as Upstream, {
-    get(target, name) {
-      const value: unknown = Reflect.get(name in methods ? methods : target, name)
-      return typeof value === 'function' ? value.bind(target) : value
-    },
-  })
-}
+import { driveWorld, finalState, openWorld, RUN, type World, withUpstream } from './harness.ts'
 
 const waves = async (world: World) =>
   (await world.store.runs.submissions(RUN)).map((one) => `${one.wave} ${one.kind} ${one.rows} ${one.state}`)

@@ -237,7 +237,8 @@ UPDATE submissions SET
   next_poll_at      = iif(json_type(?1, '$.nextPollAt') IS NULL, next_poll_at, ?1 ->> '$.nextPollAt'),
   because           = iif(json_type(?1, '$.because') IS NULL, because, ?1 ->> '$.because'),
   size_bytes        = iif(json_type(?1, '$.sizeBytes') IS NULL, size_bytes, ?1 ->> '$.sizeBytes'),
-  row_count         = iif(json_type(?1, '$.rows') IS NULL, row_count, ?1 ->> '$.rows')
+  row_count         = iif(json_type(?1, '$.rows') IS NULL, row_count, ?1 ->> '$.rows'),
+  marks_json        = iif(json_type(?1, '$.marksJson') IS NULL, marks_json, ?1 ->> '$.marksJson')
 WHERE run = ?2 AND number = ?3`
 
 /** Only rows that this submission still holds: one that went on to another submission stays there. */
