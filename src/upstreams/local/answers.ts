@@ -147,10 +147,10 @@ function sayOf(request: JsonObject, maxTokens: number, random: () => number, set
 }
 
 function textOf(tokens: number, random: () => number): JsonObject {
-  const length = tokens * TEXT_CHARACTERS_PER_TOKEN - OPENING.length
+  const length = tokens * TEXT_CHARACTERS_PER_TOKEN
   let text = OPENING
-  for (let start = Math.floor(random() * FILLER.length); text.length < OPENING.length + length; start = 0) {
-    text += FILLER.slice(start, start + OPENING.length + length - text.length)
+  for (let start = Math.floor(random() * FILLER.length); text.length < length; start = 0) {
+    text += FILLER.slice(start, start + length - text.length)
   }
   return { type: 'text', text }
 }

@@ -328,17 +328,7 @@ class LocalMessages implements Messages, RowExecutor<LocalEffects> {
     )
     const usage = usageOf(bill, answer, context.tier, inferenceGeo, isFast)
     const message: JsonObject = {
-      id: messageId,
-      type: 'message',
-      role: 'assistant',
-      model: model.id,
-      content: answer.content,
-      stop_reason: answer.stopReason,
-      stop_sequence: null,
-      stop_details:
-        answer.stopReason === 'refusal' ? { type: 'refusal', category: null, explanation: null } : null,
-      container: null,
-      usage,
+      ...messageOf(messageId, model, answer, usage),
       // On Messages only, since 2026-09-23 (claude-api.md 6.6).
       ...(row === null ? { diagnostics: null } : {}),
     }
@@ -400,9 +390,27 @@ function refusedAnswer(error: ApiError, headers: AnswerHeaders, inBatch: boolean
   return { kind: 'refused', error, body, headers }
 }
 
+type Answered = SimulatedAnswer & { readonly kind: 'answered' }
+
+function messageOf(id: string, model: Model, answer: Answered, usage: JsonObject): JsonObject {
+  const { content, stopReason } = answer
+  return {
+    id,
+    type: 'message',
+    role: 'assistant',
+    model: model.id,
+    content,
+    stop_reason: stopReason,
+    stop_sequence: null,
+    stop_details: stopReason === 'refusal' ? { type: 'refusal', category: null, explanation: null } : null,
+    container: null,
+    usage,
+  }
+}
+
 function usageOf(
   bill: CacheBill,
-  answer: SimulatedAnswer & { kind: 'answered' },
+  answer: Answered,
   tier: CallContext['tier'],
   inferenceGeo: string,
   isFast: boolean,
