@@ -140,7 +140,8 @@ export async function openLocalUpstream(options: LocalOptions): Promise<LocalUps
       rules: options.catalogue.rules,
       origin: 'http://local.invalid',
       concurrency: settings.concurrency,
-      pollAfterMs: POLL_AFTER_MS,
+      // Clients wait on their own clock, which is not sped up.
+      pollAfterMs: Math.ceil(POLL_AFTER_MS / settings.speed),
       schedule: (batch, createdAt) => scheduleOf(`${settings.seed} batch ${batch}`, createdAt, latencies),
     },
   )
