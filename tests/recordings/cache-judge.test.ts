@@ -84,6 +84,12 @@ test('what only an earlier recording can have written is counted apart and as a 
   assert.match(report.apart[0]!.reason, /warm/)
 })
 
+test('a later read of a prefix that is called new does not drop out of sight', () => {
+  const report = judgeCache([row(0, ['a'], [0, 2000, 2]), row(1, ['b'], [2000, 0, 2])], catalogue)
+  assert.deepEqual(report.dated.strict, { scored: 1, exact: { read: 0, write_5m: 0, write_1h: 0 } })
+  assert.match(report.apart[0]!.reason, /by its hashes/)
+})
+
 test('a prefix below the minimum of its model is predicted not to be cached', () => {
   const report = judgeCache(
     [row(0, ['a'], [0, 0, 900]), row(0, ['b'], [0, 2000, 2], { cassette: 'd' })],

@@ -10,9 +10,9 @@ import { type Recording, sessionsOf } from './recording.ts'
  *
  * Scored are the requests that can be predicted at all: they have a mark, and some prefix of theirs was written earlier
  * in the same recording. Two kinds are counted apart and listed, each by what its own record proves: *warm* requests
- * read more than this recording ever wrote (somebody recorded minutes before), and requests in which a *server tool
- * ran* report the sum of several samplings, so that their total is not the size of their prompt. `strict` counts both as
- * misses. Rows without a date have a table of their own, because their TTL cannot be checked.
+ * read what this recording is not known to have written (somebody recorded minutes before), and requests in which a
+ * *server tool ran* report the sum of several samplings, so that their total is not the size of their prompt. Telling
+ * them apart needs their outcome, predicting them does not use it; `strict` counts both as misses. Rows without a date have a table of their own, because their TTL cannot be checked.
  */
 
 export type TokenClass = keyof Bill
@@ -65,6 +65,9 @@ interface Judged {
   readonly reason: string
 }
 
+/** A fault of our prefix hashes would show here too: what they call new must not drop out of sight. */
+const UNKNOWN_READ = 'read a prefix that, by its hashes, this recording had not written'
+
 const NOTHING: Bill = { read: 0, write_5m: 0, write_1h: 0 }
 
 export function judgeCache(recordings: readonly Recording[], catalogue: Catalogue): CacheReport {
@@ -80,6 +83,7 @@ export function judgeCache(recordings: readonly Recording[], catalogue: Catalogu
     }
     const replay = new Replay(session, catalogue)
     let last = NOTHING
+    let hasWritten = false
     for (const recording of session) {
       const usage = parseUsage({ output_tokens: 0, ...recording.usage })
       if (usage === null) continue
@@ -91,8 +95,11 @@ export function judgeCache(recordings: readonly Recording[], catalogue: Catalogu
       }
       const one = { recording, predicted: prediction.bill, recorded, last }
       last = recorded
+      const isLaterRead = hasWritten && recorded.read > 0
+      hasWritten ||= recorded.write_5m + recorded.write_1h > 0
       if (!prediction.marked) continue
-      if (prediction.writtenBefore) judged.push({ ...one, ...verdictOn(prediction, recorded) })
+      if (!prediction.writtenBefore && isLaterRead) judged.push({ ...one, apart: true, reason: UNKNOWN_READ })
+      else if (prediction.writtenBefore) judged.push({ ...one, ...verdictOn(prediction, recorded) })
       else if (!prediction.ranServerTool) first.push({ ...one, apart: false, reason: minimumReason(one) })
     }
   }
@@ -180,12 +187,14 @@ export function cacheSummary(report: CacheReport): string[] {
   const { dated, undated, first_of_prefix: first } = report
   const lines = [
     `Cache: ${report.sessions} recordings with cache activity, ${report.requests} requests`,
+    '  scored: marked requests of which a prefix was written earlier in the same recording, each predicted from the usage',
+    '  of the requests before it and its own total; strict: those counted apart below are misses',
     ...scoreLines('with a date', dated),
     ...scoreLines('without a date (TTL not checked)', undated),
     `  new prefixes cached or not as the minimum says: ${share(first.as_predicted, first.requests)}`,
     `  missed: ${report.misses.length}`,
     ...report.misses.map(missLine),
-    `  counted apart: ${report.apart.length} (misses in "strict")`,
+    `  counted apart, as their outcome shows: ${report.apart.length}`,
     ...report.apart.map(missLine),
   ]
   if (report.first_misses.length > 0) lines.push('  new prefixes against the minimum:')

@@ -173,7 +173,7 @@ export class Replay {
       })
     }
 
-    if (prediction.ranServerTool) {
+    if (this.#ranServerTool(recording, prompt, 1)) {
       // Each sampling reads what the one before wrote, so the writes add up to all that was new. If there were just
       // two, and nothing was there before, the second read what the first had written up to the mark.
       put(lastMark)
@@ -238,11 +238,14 @@ export class Replay {
     })
   }
 
-  /** Says so itself, or the transcript that a later request sends back does. Only for judging, never for predicting. */
-  #ranServerTool(recording: Recording, { blocks, hashes }: Prompt): boolean {
+  /**
+   * Its usage says so, or the transcript that one of the next `requests` sends back does. The past is learnt with the
+   * very next one, which is known when it is predicted; all of them only tell what is counted apart.
+   */
+  #ranServerTool(recording: Recording, { blocks, hashes }: Prompt, requests = this.#session.length): boolean {
     if (serverToolCalls(recording) > 0) return true
-    return this.#session.some((later) => {
-      if (later.index <= recording.index) return false
+    const position = this.#session.indexOf(recording)
+    return this.#session.slice(position + 1, position + 1 + requests).some((later) => {
       const next = promptOf(later)
       const answered =
         next.hashes[blocks.length - 1] === hashes.at(-1) && next.blocks[blocks.length]?.role === 'assistant'
