@@ -1,16 +1,21 @@
 import type { LedgerEntry } from './ledger.ts'
+import type { Usage } from './usage.ts'
+
+type BilledQuantities = Pick<
+  Usage,
+  | 'inputTokens'
+  | 'cacheWrite5mTokens'
+  | 'cacheWrite1hTokens'
+  | 'cacheReadTokens'
+  | 'outputTokens'
+  | 'webSearchRequests'
+>
 
 /** A line of the upstream's own bill, as far as it is compared. */
-export interface InvoicedAnswer {
+export interface InvoicedAnswer extends BilledQuantities {
   readonly batchId: string | null
   readonly customId: string
   readonly model: string
-  readonly inputTokens: number
-  readonly cacheWrite5mTokens: number
-  readonly cacheWrite1hTokens: number
-  readonly cacheReadTokens: number
-  readonly outputTokens: number
-  readonly webSearchRequests: number
   readonly costPicoUsd: bigint | null
 }
 
@@ -76,11 +81,7 @@ function keyOf(batchId: string | null, customId: string): string {
   return `${batchId ?? 'realtime'} ${customId}`
 }
 
-function figuresOf(
-  tokens: Omit<InvoicedAnswer, 'batchId' | 'customId' | 'model' | 'costPicoUsd'>,
-  model: string,
-  costPicoUsd: bigint | null,
-): string {
+function figuresOf(tokens: BilledQuantities, model: string, costPicoUsd: bigint | null): string {
   return [
     model,
     `input ${tokens.inputTokens}`,

@@ -1,20 +1,11 @@
 import { TitheError } from '../core/errors.ts'
-import { jsonRecord } from './jsonl.ts'
+import { type JsonText, jsonSource } from './jsonl.ts'
 import type { RecordSource } from './record-source.ts'
-import { readBytes, readText } from './text-file.ts'
+import { readText } from './text-file.ts'
 
 /** A JSON file that holds an array of objects, or an object with that array under `rows`. Read element by element. */
 export function openJson(path: string, description: string): RecordSource {
-  return {
-    description,
-    file: path,
-    columns: null,
-    bulky: [],
-    async *records() {
-      for await (const { line, text } of readElements(path)) yield jsonRecord(path, line, text)
-    },
-    contents: () => readBytes(path),
-  }
+  return jsonSource(path, description, readElements)
 }
 
 const QUOTE = 0x22
@@ -28,7 +19,7 @@ const CLOSERS = new Set([0x5d, 0x7d])
  * The texts of the array's elements. Looks only at strings, brackets and commas: whether an element is JSON is judged
  * when it is parsed. Not JSON.parse of the whole: a file of 500 MB would not even fit a string.
  */
-async function* readElements(path: string): AsyncGenerator<{ line: number; text: string }> {
+async function* readElements(path: string): AsyncGenerator<JsonText> {
   let line = 1
   let depth = 0
   let inString = false

@@ -5,13 +5,28 @@ import { readBytes, readText } from './text-file.ts'
 
 /** A file with one JSON object a line. A bad line is a bad record and stops nobody else. */
 export function openJsonl(path: string, description: string): RecordSource {
+  return jsonSource(path, description, readLines)
+}
+
+/** The text of one JSON value, and the line on which it begins. */
+export interface JsonText {
+  readonly line: number
+  readonly text: string
+}
+
+/** A file of JSON objects, told apart by `read`; blank texts are passed over. */
+export function jsonSource(
+  path: string,
+  description: string,
+  read: (path: string) => AsyncIterable<JsonText>,
+): RecordSource {
   return {
     description,
     file: path,
     columns: null,
     bulky: [],
     async *records() {
-      for await (const { line, text } of readLines(path)) {
+      for await (const { line, text } of read(path)) {
         if (text.trim() !== '') yield jsonRecord(path, line, text)
       }
     },
@@ -20,7 +35,7 @@ export function openJsonl(path: string, description: string): RecordSource {
 }
 
 /** Lines of a UTF-8 text, numbered from 1, without their line breaks. */
-async function* readLines(path: string): AsyncGenerator<{ line: number; text: string }> {
+async function* readLines(path: string): AsyncGenerator<JsonText> {
   let line = 1
   let carried: string[] = []
   for await (const chunk of readText(path)) {
@@ -37,8 +52,7 @@ async function* readLines(path: string): AsyncGenerator<{ line: number; text: st
   if (carried.length > 0) yield { line, text: carried.join('') }
 }
 
-/** One element of a JSON or JSONL input as a record. */
-export function jsonRecord(path: string, line: number, text: string): InputRecord {
+function jsonRecord(path: string, line: number, text: string): InputRecord {
   const where = { file: path, line }
   let value: unknown
   try {
