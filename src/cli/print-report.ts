@@ -85,7 +85,7 @@ function runReportJson(
     state: run.state,
     upstream: run.upstream,
     route,
-    against_plan: forecastJson(compared),
+    against_plan: forecastJson(compared, report.bills[0]?.certainty ?? null),
     cache_hit_rate: report.bills[0]?.cache.hitRate ?? null,
     ledger_equals_invoice: invoice?.equal ?? null,
     invoice: invoice && { entries: invoice.entries, lines: invoice.lines, differences: invoice.differences },

@@ -34,12 +34,12 @@ export function renderPlan(plan: RunPlan, view: PlanView): string {
     ...section('Template', template(plan, width)),
     ...section(`Waves, ${plural(plan.batches, 'batch', 'batches')}`, waves(plan, width)),
     ...section('Routes', [routes(plan, paint), ...routeNotes(plan).flatMap(text)]),
-    ...section(
-      'Chosen',
-      chosenLines(plan, chosen)
+    ...section('Chosen', [
+      ...chosenLines(plan, chosen)
         .flatMap(text)
         .map((line) => paint.green(line)),
-    ),
+      ...expectedParts(chosen),
+    ]),
     ...section('As a marked batch, by hit rate', plan.counting === 'stated' ? hitRates(plan) : []),
     ...section('Other models', view.allModels ? models(plan, width) : []),
     ...section(
@@ -202,13 +202,23 @@ function chosenLines(plan: RunPlan, chosen: RoutePlan): string[] {
     lines.push(
       `hits ${formatPercent(chosen.hitRate.expected)} (${chosen.hitRate.certainty}): ${chosen.hitRate.why}`,
     )
-  if (chosen.expectedParts.length > 1) {
-    const parts = chosen.expectedParts.map(
-      ({ what, share, cost }) => `${formatPercent(share)} ${what} (${formatUsd(cost)} if all did)`,
-    )
-    lines.push(`made of ${parts.join('; ')}`)
-  }
   return lines
+}
+
+/** What the expected cost is the mean of; nothing when only one thing can happen. */
+function expectedParts({ expectedParts: parts }: RoutePlan): string[] {
+  if (parts.length < 2) return []
+  return [
+    renderTable(
+      [
+        { header: 'share', align: 'right' },
+        { header: 'if all did', align: 'right' },
+        { header: 'the mean of' },
+      ],
+      parts.map(({ what, share, cost }) => [formatPercent(share), formatUsd(cost), what]),
+      { indent: INDENT },
+    ),
+  ]
 }
 
 function hitRates(plan: RunPlan): string[] {

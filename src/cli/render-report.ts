@@ -33,7 +33,7 @@ export function renderReport(
       `forecast ${formatUsd(forecast.best)} (${band}), paid ${formatUsd(actualPicoUsd)}${error === null ? '' : `: ${signed(error)}`}, ${within ? 'inside' : 'outside'} the band`,
     )
   }
-  parts.push(`measured: ${forecastText(compared)}`)
+  parts.push(`${report.bills[0]?.certainty ?? 'measured'}: ${forecastText(compared)}`)
   if (invoice !== null) {
     parts.push(
       invoice.equal

@@ -39,7 +39,7 @@ test('what was not forecast has no error', () => {
 })
 
 test('in JSON money stands in both spellings and what is unknown is null', () => {
-  const json = forecastJson(compareForecast(plan, { ...measured, rows: 1_000 }))
+  const json = forecastJson(compareForecast(plan, { ...measured, rows: 1_000 }), 'simulated')
   assert.deepEqual(json['cost'], {
     forecast_pico_usd: '20000',
     forecast_usd: 2e-8,
@@ -48,5 +48,5 @@ test('in JSON money stands in both spellings and what is unknown is null', () =>
     error: -0.875,
   })
   assert.equal(json['expected_total_pico_usd'], '2500')
-  assert.equal(forecastJson(compareForecast(plan, { ...measured, rows: 0 }))['cost'], null)
+  assert.equal(forecastJson(compareForecast(plan, { ...measured, rows: 0 }), null)['cost'], null)
 })

@@ -1,5 +1,6 @@
 import { formatPercent } from './figures.ts'
 import type { JsonObject } from './json.ts'
+import type { Certainty } from './ledger.ts'
 import { formatUsd, moneyFields, type PicoUsd, picoUsd } from './money.ts'
 import type { RunPlan } from './run-plan.ts'
 
@@ -69,10 +70,14 @@ export function compareForecast(plan: RunPlan, measured: Measured): ForecastComp
   }
 }
 
-/** For `--json`; errors are shares, 0.1 for ten percent too little forecast. */
-export function forecastJson(compared: ForecastComparison): JsonObject {
+/**
+ * For `--json`; errors are shares, 0.1 for ten percent too little forecast. `certainty` is that of what came: `simulated`
+ * on the local upstream, which counts tokens as the plan does.
+ */
+export function forecastJson(compared: ForecastComparison, certainty: Certainty | null): JsonObject {
   const { cost } = compared
   return {
+    certainty,
     rows: compared.rows,
     hit_rate: compared.hitRate && { ...compared.hitRate },
     prompt_tokens_per_row: compared.promptTokensPerRow && { ...compared.promptTokensPerRow },

@@ -110,8 +110,11 @@ function writersOf(group: PlacedGroup, scenario: Scenario, estimate: Estimate, b
   switch (scenario) {
     case 'all_write':
       return rows[bracket]!
-    case 'primed':
     case 'primed_unmarked':
+      // Marks of the job stand in every row, also when the entry is dead.
+      if (group.prefix.mark !== null) return rows[bracket]!
+      return bracket === rows.findIndex((count) => count > 0) ? 1 : 0
+    case 'primed':
       return bracket === rows.findIndex((count) => count > 0) ? 1 : 0
     default:
       return 0

@@ -1,5 +1,4 @@
 import type { Survival } from './batch-latency.ts'
-import { formatPercent } from './figures.ts'
 import type { Estimate } from './job-profile.ts'
 import type { Scenario } from './pool-cost.ts'
 import type { Priors } from './priors.ts'
@@ -62,7 +61,7 @@ export function expectCold({ rows, marked, groups, priors }: MarkedRows): RouteE
   }
 }
 
-/** A batch that is released behind its primer: at best all read, at worst every entry is dead at release. */
+/** A batch that is released behind its primer: at best all read, at worst every entry dies just after release. */
 export function expectPrimed(
   { rows, marked, groups, priors }: MarkedRows,
   { survival, ttl, latencies }: { survival: Survival; ttl: Ttl; latencies: number },
@@ -83,12 +82,12 @@ export function expectPrimed(
           scenario: 'primed_unmarked',
         },
       ],
-      high: [certain('the entry was dead at release: goes unmarked', 'primed_unmarked')],
+      high: [certain(`${died}: writes again`, 'all_write')],
     },
     hitRate: hitRateOf(
       { low: 0, best: reads + diesAfterRelease * cold, high: 1 },
       (marked - groups) / rows,
-      `an entry of ${ttl} lives for ${formatPercent(reads)} of the rows and is dead at release for ${formatPercent(goesUnmarked)}, by ${latencies} recorded batch latencies`,
+      `how often an entry of ${ttl} outlives the waiting, by ${latencies} recorded batch latencies`,
     ),
   }
 }

@@ -149,7 +149,7 @@ function priceRoute(shape: RouteShape, terms: RouteTerms, baseline: PicoUsd | nu
   const finish =
     shape.tier === 'batch'
       ? batchFinish(terms, waves, inFlightMax)
-      : realtimeFinish(terms, placed, shape.marks === 'none' ? 'unmarked' : 'primed')
+      : realtimeFinish(terms, placed, markedRows(placed) === 0 ? 'unmarked' : 'primed')
   const extreme = extremeOf(shape, placed)
   const at = (scenario: Scenario, change: Partial<CostTerms> = {}) =>
     terms.pools &&
@@ -160,7 +160,7 @@ function priceRoute(shape: RouteShape, terms: RouteTerms, baseline: PicoUsd | nu
       output: terms.output,
       ...change,
     })
-  const worst = at(shape.marks === 'none' ? 'unmarked' : 'all_write', { estimate: 'high', output: 'max' })
+  const worst = at(markedRows(placed) === 0 ? 'unmarked' : 'all_write', { estimate: 'high', output: 'max' })
   const searches = profile.webSearchesMax
   const plan: RoutePlan = {
     route: shape.route,
@@ -196,10 +196,10 @@ function place(terms: RouteTerms, ttl: Ttl | null, readShare: number): Placed {
       rates: usualRates(priced),
       minimumTokens: minimumCacheableTokens(priced.model, terms.at),
       tokenRatio: priced.tokenRatio.best,
-      marksMax: terms.catalogue.rules.cacheMarksMax,
+      // A route without marks of ours still has those of the job.
+      marksMax: ttl === null ? 0 : terms.catalogue.rules.cacheMarksMax,
       readShare,
     }
-    // A route without marks of ours still has those of the job.
     const isBare = ttl === null && priced.pool.rowsWithOwnMarks === 0
     const placement = isBare ? NOWHERE : placeMarks(priced.pool, placementTerms)
     return { placement, terms: placementTerms }
@@ -238,10 +238,10 @@ function expectationOf(
 ): RouteExpectation {
   const { profile, priors, catalogue } = terms
   const marked = markedRows(placed)
-  if (shape.ttl === null || marked === 0) return UNMARKED
+  if (marked === 0) return UNMARKED
   const basis = { rows: profile.rows, marked, groups: groupsIn(placed), priors }
   if (shape.tier === 'standard') return expectRealtime(basis)
-  if (shape.marks === 'cold') return expectCold(basis)
+  if (shape.marks !== 'primed' || shape.ttl === null) return expectCold(basis)
   const latencies = catalogue.rules.batchLatencyMs.length
   return expectPrimed(basis, { survival, ttl: shape.ttl, latencies })
 }

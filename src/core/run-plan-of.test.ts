@@ -131,7 +131,7 @@ test('the article’s case goes primed for an hour, at the cost that the surviva
   )
 })
 
-test('the band of a cost holds what hits may do to it: from every row reading to an entry that is never alive', () => {
+test('the band of a cost holds what hits may do to it: from every row reading to every row writing', () => {
   const plan = stated(ARTICLE)
   for (const { cost } of plan.routes) assert.ok(cost!.low <= cost!.best && cost!.best <= cost!.high)
   const band = (route: RouteName) => {
@@ -139,7 +139,7 @@ test('the band of a cost holds what hits may do to it: from every row reading to
     return `${dollars(low)} to ${dollars(high)}`
   }
   assert.equal(band('batch'), '$30.00 to $30.00')
-  assert.equal(band('batch_primed_1h'), '$16.53 to $30.02')
+  assert.equal(band('batch_primed_1h'), '$16.53 to $45.00')
   assert.equal(band('batch_cold_5m'), '$16.85 to $33.75')
 })
 
@@ -463,6 +463,35 @@ test('marks that each row writes for itself cost their premium on every route', 
   const { cost, savings } = routeOf(plan, 'realtime')
   assert.equal(dollars(cost?.best), formatUsd(parseUsd((20 * 15_000 * 3.75) / 1e6)!))
   assert.equal(savings, -0.25)
+})
+
+test('rows that bring marks of their own on what they share go marked on every route, and are priced so', () => {
+  const marked = { path: 'system[0]', hash: SHARED, tokens: 10_000, markable: true, mark: '1h' as const }
+  const plan = planned(many(1_000, { prefixes: [marked] }), { expectedOutputTokens: 0 })
+  assert.equal(routeOf(plan, 'batch').cost?.best, routeOf(plan, 'batch_cold_1h').cost?.best)
+  assert.equal(routeOf(plan, 'realtime').cost?.best, routeOf(plan, 'realtime_cache_1h').cost?.best)
+  const dead = routeOf(plan, 'batch_primed_1h').expectedParts.find((part) =>
+    /dead at release/.test(part.what),
+  )!
+  assert.equal(dead.cost, routeOf(plan, 'batch_cold_1h').costAtExtreme)
+  assert.ok(routeOf(plan, 'realtime').savings! > 0, 'against no cache at all')
+})
+
+test('what another model would refuse is asked for the way that the job goes', () => {
+  const sampleRequest = {
+    model: 'claude-opus-5-5',
+    max_tokens: 100,
+    speed: 'fast',
+    messages: [{ role: 'user', content: 'x' }],
+  }
+  const rows = many(3, { model: 'claude-opus-5-5', speed: 'fast' })
+  const fast = planned(
+    rows,
+    { models: ['claude-opus-5-5'], batch: 'off' },
+    { sampleRequest, allModels: true },
+  )
+  const other = (name: string) => fast.alternatives.find((one) => one.model === name)!.wouldRefuse
+  assert.deepEqual(other('claude-opus-5-5'), [])
 })
 
 test('rows of several models are priced each at its own, and headers that differ never share a batch', () => {

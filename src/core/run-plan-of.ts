@@ -26,7 +26,7 @@ import { type PricedPool, pricedPool } from './pool-cost.ts'
 import { type Priors, tokenRatio } from './priors.ts'
 import type { MessageRequest } from './request.ts'
 import { chooseRoute, hitRateCosts, type PricedRoute, priceRoutes, type RouteTerms } from './routes.ts'
-import type { Band, GroupPlan, ModelAlternative, RunPlan, WavePlan } from './run-plan.ts'
+import type { Band, GroupPlan, ModelAlternative, RouteName, RunPlan, WavePlan } from './run-plan.ts'
 
 export interface JobToPlan {
   readonly profile: JobProfile
@@ -202,7 +202,7 @@ function alternativeOf(model: Model, job: JobToPlan, output: OutputEstimate): Mo
     cost: routes.find((route) => route.route === chosen)!.cost,
     promptTokens,
     note: noteOn(model, ratios),
-    wouldRefuse: [...refusalsOf(model, job), ...tooLong(model, promptTokensMax)],
+    wouldRefuse: [...refusalsOf(model, chosen, job), ...tooLong(model, promptTokensMax)],
   }
 }
 
@@ -220,10 +220,15 @@ function noteOn(model: Model, ratios: readonly Band<number>[]): string {
   return notes.join('; ')
 }
 
-function refusalsOf(model: Model, { sampleRequest, settings, at, catalogue }: JobToPlan): string[] {
+function refusalsOf(
+  model: Model,
+  chosen: RouteName,
+  { sampleRequest, settings, at, catalogue }: JobToPlan,
+): string[] {
   if (!sampleRequest) return []
   const request = { ...sampleRequest, model: model.id }
-  return checkRequest(request, { model, settings, at, route: 'batch', rules: catalogue.rules })
+  const route = chosen.startsWith('realtime') ? 'realtime' : 'batch'
+  return checkRequest(request, { model, settings, at, route, rules: catalogue.rules })
     .filter((found) => found.severity === 'error')
     .map((found) => found.message)
 }
