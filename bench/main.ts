@@ -90,17 +90,10 @@ function naiveResult(
 }
 
 async function* stores(): AsyncGenerator<Measurement> {
-  for (const where of ['', ', in a worker']) {
-    const { stdout, peak_rss_mb } = await runChild(
-      'bench/stores.ts',
-      '100000',
-      ...(where === '' ? [] : ['--worker']),
-    )
-    for (const line of stdout.trimEnd().split('\n')) {
-      const { what, ...figures } = JSON.parse(line)
-      yield { what: `${what}${where}`, ...figures }
-    }
-    yield { what: `all of it${where}`, peak_rss_mb }
+  for (const flags of [[], ['--worker']]) {
+    const { stdout, peak_rss_mb } = await runChild('bench/stores.ts', '100000', ...flags)
+    for (const line of stdout.trimEnd().split('\n')) yield JSON.parse(line)
+    yield { what: `all of it${flags.length === 0 ? '' : ', in a worker'}`, peak_rss_mb }
   }
 }
 

@@ -93,13 +93,10 @@ async function measure<Step extends { readonly length: number }>(
   }
   const seconds = (performance.now() - begun) / 1_000
   const line = {
-    schema: 'tithe.bench/1',
-    bench: worker ? 'store_in_worker' : 'store',
-    what,
+    what: worker ? `${what}, in a worker` : what,
     rows: count,
     rows_per_second: Math.round(count / seconds),
     slowest_step_ms: Math.round(slowestMs * 10) / 10,
-    rss_mb: Math.round(process.memoryUsage.rss() / 1e6),
   }
   process.stdout.write(`${JSON.stringify(line)}\n`)
 }
