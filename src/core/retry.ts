@@ -11,18 +11,18 @@ interface RetryRule {
 const RETRY_WAIT_MAX_MS = 60 * MINUTE_MS
 
 /** What a row's error in a batch means for another attempt in a later batch (claude-api.md 2.6, 6.1). */
-const RETRY_BY_ERROR_TYPE: Readonly<Record<string, RetryRule>> = {
-  invalid_request_error: { retry: false, waitMs: 0, because: 'the same request would be refused again' },
-  not_found_error: { retry: false, waitMs: 0, because: 'the model or file does not exist' },
-  authentication_error: { retry: false, waitMs: 0, because: 'the key must be mended first' },
-  permission_error: { retry: false, waitMs: 0, because: 'the key may not do this' },
-  billing_error: { retry: false, waitMs: 0, because: 'the account must be mended first' },
-  request_too_large: { retry: false, waitMs: 0, because: 'the same request would be too large again' },
-  rate_limit_error: { retry: true, waitMs: 2 * MINUTE_MS, because: 'the limit refills with time' },
-  overloaded_error: { retry: true, waitMs: MINUTE_MS, because: 'the service was overloaded' },
-  timeout_error: { retry: true, waitMs: MINUTE_MS, because: 'the request took too long once' },
-  api_error: { retry: true, waitMs: MINUTE_MS, because: "an error on the service's side" },
-}
+const RETRY_BY_ERROR_TYPE: ReadonlyMap<string, RetryRule> = new Map([
+  ['invalid_request_error', { retry: false, waitMs: 0, because: 'the same request would be refused again' }],
+  ['not_found_error', { retry: false, waitMs: 0, because: 'the model or file does not exist' }],
+  ['authentication_error', { retry: false, waitMs: 0, because: 'the key must be mended first' }],
+  ['permission_error', { retry: false, waitMs: 0, because: 'the key may not do this' }],
+  ['billing_error', { retry: false, waitMs: 0, because: 'the account must be mended first' }],
+  ['request_too_large', { retry: false, waitMs: 0, because: 'the same request would be too large again' }],
+  ['rate_limit_error', { retry: true, waitMs: 2 * MINUTE_MS, because: 'the limit refills with time' }],
+  ['overloaded_error', { retry: true, waitMs: MINUTE_MS, because: 'the service was overloaded' }],
+  ['timeout_error', { retry: true, waitMs: MINUTE_MS, because: 'the request took too long once' }],
+  ['api_error', { retry: true, waitMs: MINUTE_MS, because: "an error on the service's side" }],
+])
 
 /** A type that we have not heard of may pass: new types may appear (claude-api.md 6.1). */
 const UNKNOWN_ERROR: RetryRule = {
@@ -47,7 +47,7 @@ export function retryDecision(
     failure.outcome === 'expired'
       ? EXPIRED
       : failure.outcome === 'errored'
-        ? (RETRY_BY_ERROR_TYPE[failure.errorType ?? ''] ?? UNKNOWN_ERROR)
+        ? (RETRY_BY_ERROR_TYPE.get(failure.errorType ?? '') ?? UNKNOWN_ERROR)
         : null
   if (rule === null) return { kind: 'done', because: `the row is ${failure.outcome}` }
   if (!rule.retry) return { kind: 'done', because: rule.because }

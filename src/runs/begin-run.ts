@@ -4,9 +4,10 @@ import { settingsToJson } from '../core/job.ts'
 import { planJson } from '../core/plan-json.ts'
 import type { RunPlan } from '../core/run-plan.ts'
 import type { Clock, Ids } from '../runtime/runtime.ts'
-import type { RunRecord, Store } from '../stores/store.ts'
+import type { RunRecord, RunStore, Store } from '../stores/store.ts'
 import { checkPlan, type PlannableJob, type PlanningDeps, type PlanningOptions, planRun } from './plan-run.ts'
 import { assignGroups, StoreSink } from './prepare.ts'
+import { unfenced } from './run-context.ts'
 import type { RunDeps } from './run-deps.ts'
 
 /** What tells a run from every other: job and input, and who answers. */
@@ -22,7 +23,7 @@ export interface BeginDeps extends Pick<RunDeps, 'holder' | 'isHolderGone'> {
   readonly ids: Ids
 }
 
-/** Long enough to read any input; the lease of a reader that died is seen by its process being gone. */
+/** Long enough to read any input. A reader that died is known by its process being gone, on this machine at least. */
 const READING_LEASE_MS = DAY_MS
 
 /**
@@ -35,7 +36,7 @@ export async function earlierRun(deps: BeginDeps, fingerprint: string): Promise<
     const earlier = await runs.runByFingerprint(fingerprint)
     if (earlier?.state !== 'preparing') return earlier
     const lease = await runs.leaseHolder(earlier.id)
-    if (lease !== null && !deps.isHolderGone(lease.holder)) {
+    if (lease !== null && lease.until > deps.clock.now() && !deps.isHolderGone(lease.holder)) {
       throw new TitheError(
         'run_held',
         `this very job is being read by process ${lease.holder}, as ${earlier.id}`,
@@ -51,6 +52,7 @@ export async function earlierRun(deps: BeginDeps, fingerprint: string): Promise<
 /**
  * Reads, renders and stores the rows of a job, plans it, asks, and makes it a run that can be driven. Nothing is sent.
  * Answers null when consent was withheld; then, and when anything throws, nothing is left behind.
+ * @throws what `planRun` and `checkPlan` throw; `run_held`, `run_taken` when another process is at the same job.
  */
 export async function beginRun(
   deps: BeginDeps,
@@ -81,6 +83,7 @@ export async function beginRun(
   const lease = await runs.acquireLease(record.id, deps.holder, now, plusMs(now, READING_LEASE_MS))
   if (lease.kind !== 'held') throw new TitheError('run_held', `run ${record.id} is held by ${lease.holder}`)
   try {
+    await refuseTwin(runs, record)
     const sink = new StoreSink(deps.store, record.id, lease.fence)
     const plan = await planRun(job, planning, options, sink, runs)
     checkPlan(plan)
@@ -91,11 +94,26 @@ export async function beginRun(
     await assignGroups(deps.store, record.id, lease.fence, plan)
     const planText = JSON.stringify(planJson(plan))
     const rows = plan.rows + plan.invalidRows
-    await runs.startRun(record.id, lease.fence, planText, rows)
+    unfenced(await runs.startRun(record.id, lease.fence, planText, rows), record.id)
     await runs.releaseLease(record.id, lease.fence)
     return { ...record, state: 'running', planJson: planText, rows }
   } catch (error) {
     await runs.discardPreparing(record.id)
     throw error
   }
+}
+
+/**
+ * Two processes that found no earlier run a moment ago must not both buy the job. Each looks after its own run stands in
+ * the store, so at least one sees the other; should both, neither goes on, which costs less than the opposite.
+ */
+async function refuseTwin(runs: RunStore, mine: RunRecord): Promise<void> {
+  const twin = (await runs.findRuns('')).find(
+    ({ id, fingerprint, state }) =>
+      id !== mine.id && fingerprint === mine.fingerprint && state !== 'finished' && state !== 'canceled',
+  )
+  if (twin === undefined) return
+  throw new TitheError('run_held', `another process has just begun this very job, as ${twin.id}`, {
+    hint: 'wait for it, or begin again',
+  })
 }

@@ -11,7 +11,7 @@ import { type MarksByGroup, type RunContext, unfenced } from './run-context.ts'
 const ENVELOPE_BYTES = Buffer.byteLength('{"requests":[]}')
 const BACK_OFF_MS = MINUTE_MS
 /** A `retry-after` of nothing would be asking without end. */
-const WAIT_MIN_MS = SECOND_MS
+const WAIT_MIN_MS = SECOND_MS / 10
 
 /** When to ask again: what the server said, or else the given wait. */
 export function askAgainAt(now: Instant, retryAfterMs: number | null, otherwiseMs: number): Instant {

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { driveWorld, finalState, openWorld } from './harness.ts'
+import { SECOND_MS } from '../../src/core/instant.ts'
+import type { Upstream } from '../../src/upstreams/upstream.ts'
+import { driveWorld, finalState, openWorld, type World, withUpstream } from './harness.ts'
 
 // A driver that dies before or after each of its writing calls in turn, and a second one that goes on. Every crash point is
 // tried, not a sample: the dangerous ones are few and nobody knows all of them.
 
-const OPTIONS = { rows: 70, handbooks: 2, local: { erroredShare: 0.05 } }
+const OPTIONS = { rows: 62, handbooks: 2, local: { erroredShare: 0.05 } }
 
 test('whichever call a driver dies in, the next one ends the run with the same rows and the same bill', async () => {
   const undisturbed = await openWorld(OPTIONS)
@@ -30,4 +32,60 @@ test('whichever call a driver dies in, the next one ends the run with the same r
     }
   }
   assert.ok(crashes >= calls, `${crashes} crashes`)
+})
+
+/** Of the creates that reach it, the first is told to wait and the second takes place without an answer. */
+function troubled(world: World): Upstream {
+  let creates = 0
+  return withUpstream(world, (local) => ({
+    async createBatch(body, context) {
+      creates += 1
+      if (creates === 1) {
+        const error = { status: 429, type: 'rate_limit_error', message: 'too many rows in the queue' }
+        const none = { requestId: null, organizationId: null, workspaceId: null, date: null }
+        return { kind: 'refused', error, headers: { ...none, retryAfterMs: 5 * SECOND_MS } }
+      }
+      const answer = await local.createBatch(body, context)
+      return creates === 2 ? { kind: 'ambiguous', reason: 'the connection was lost' } : answer
+    },
+  }))
+}
+
+test('in a world of retries, a 429 and a lost create, a resume answers every row once and a cancel ends them', async () => {
+  const options = { rows: 12, local: { erroredShare: 0.3 } }
+  for (let call = 1, crashed = true; crashed; call++) {
+    for (const when of ['before', 'after'] as const) {
+      for (const next of ['resume', 'cancel'] as const) {
+        const world = await openWorld(options)
+        const upstream = troubled(world)
+        const first = await driveWorld(world, { upstream, crash: { call, when } })
+        crashed = first.end === 'crashed'
+        const where = `${next} after a crash ${when} call ${call}`
+        if (!crashed) assert.ok(call > 50, `the run makes ${call} calls`)
+        const { end } = await driveWorld(world, { upstream, drive: { cancel: next === 'cancel' } })
+        assert.deepEqual(end, { kind: 'finished' }, where)
+        const { counts, invoice } = await finalState(world)
+        assert.equal(invoice.equal, true, `${where}: ${invoice.differences.join('\n')}`)
+        assert.equal(invoice.lines, counts.succeeded, `${where}: no row is answered twice`)
+        assert.equal(counts.succeeded + counts.errored + counts.canceled, 12, where)
+        if (next === 'resume') assert.equal(counts.canceled, 0, where)
+      }
+    }
+  }
+})
+
+test('in realtime a crash loses no row, and pays again at most for the calls that were under way', async () => {
+  for (let call = 1, crashed = true; crashed; call++) {
+    for (const when of ['before', 'after'] as const) {
+      const world = await openWorld({ rows: 12, settings: { batch: 'off' } })
+      const first = await driveWorld(world, { crash: { call, when } })
+      crashed = first.end === 'crashed'
+      const where = `a crash ${when} call ${call}`
+      assert.deepEqual((await driveWorld(world)).end, { kind: 'finished' }, where)
+      const { counts, invoice } = await finalState(world)
+      assert.equal(counts.succeeded, 12, where)
+      assert.equal(invoice.entries, 12, where)
+      assert.ok(invoice.lines <= 12 + 8, `${where}: ${invoice.lines} calls`)
+    }
+  }
 })

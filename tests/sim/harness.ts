@@ -37,7 +37,7 @@ import type { Upstream } from '../../src/upstreams/upstream.ts'
 export const START: Instant = instant(Date.parse('2026-11-22T12:00:00Z'))
 export const RUN = 'r0000000sim'.slice(0, 10)
 
-const catalogue = loadCatalogue()
+export const catalogue = loadCatalogue()
 const facts = loadTokenFacts()
 /** A crude count: what is simulated is the run, not the vocabulary. */
 const countText = (text: string) => Math.ceil(text.length / 4)
