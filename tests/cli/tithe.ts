@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 
 // The program as its users start it: a process of its own, a folder of its own, nothing of this environment but the path.
 
-const BIN = fileURLToPath(new URL('../../bin/tithe.js', import.meta.url))
+export const BIN = fileURLToPath(new URL('../../bin/tithe.js', import.meta.url))
 const ROOT = realpathSync(mkdtempSync(join(tmpdir(), 'tithe-cli-')))
 process.on('exit', () => rmSync(ROOT, { recursive: true, force: true }))
 
