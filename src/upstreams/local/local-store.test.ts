@@ -183,30 +183,26 @@ test('a file of a newer version is left alone, with a hint', () =>
     assert.throws(() => new LocalStore(path('file'), { groupRows: 1 }), { code: 'local_file_newer' })
   }))
 
-test('bodies that begin alike come back whole, also from a batch whose number belonged to a discarded one', async () => {
+test('bodies that begin alike come back whole, also in a batch whose number belonged to a discarded one', async () => {
   await inFolder(async (path) => {
     const store = new LocalStore(path('local.sqlite'), { groupRows: 1 })
-    const rowsOver = (handbook: string) =>
-      [0, 1, 2, 3].map((row) => ({
+    for (const handbook of ['an old handbook. ', 'a new handbook. ', 'a new handbook. ']) {
+      const rows = [0, 1, 2, 3].map((row) => ({
         row,
         customId: `row-${row}`,
         params: Buffer.from(`${handbook.repeat(1_000)} case ${row}`),
       }))
-    const discarded = await store.receiveBatch()
-    await store.addRows(discarded, rowsOver('an old handbook. '))
-    await store.discardBatch(discarded)
-
-    const number = await store.receiveBatch()
-    assert.equal(number, discarded)
-    const rows = rowsOver('a new handbook. ')
-    await store.addRows(number, rows.slice(0, 2))
-    await store.addRows(number, rows.slice(2))
-    await store.acceptBatch(batchOf(number))
-    const waiting = await store.waitingRows(number, -1, { rows: 10, sizeBytes: 1e6 })
-    assert.deepEqual(
-      waiting.map((row) => Buffer.from(row.params).toString()),
-      rows.map((row) => row.params.toString()),
-    )
+      const number = await store.receiveBatch()
+      assert.equal(number, 1)
+      await store.addRows(number, rows.slice(0, 2))
+      await store.addRows(number, rows.slice(2))
+      const waiting = await store.waitingRows(number, -1, { rows: 10, sizeBytes: 1e6 })
+      assert.deepEqual(
+        waiting.map((row) => Buffer.from(row.params).toString()),
+        rows.map((row) => row.params.toString()),
+      )
+      await store.discardBatch(number)
+    }
     store.close()
   })
 })
