@@ -2,12 +2,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SECOND_MS } from '../../src/core/instant.ts'
 import type { Upstream } from '../../src/upstreams/upstream.ts'
-import { driveWorld, finalState, openWorld, type World, withUpstream } from './harness.ts'
+import { driveWorld, finalState, openWorld, RUN, type World, withUpstream } from './harness.ts'
 
 // A driver that dies before or after each of its writing calls in turn, and a second one that goes on. Every crash point is
 // tried, not a sample: the dangerous ones are few and nobody knows all of them.
 
-const OPTIONS = { rows: 62, handbooks: 2, local: { erroredShare: 0.05 } }
+/** Shared contexts just long enough to be cached: hundreds of worlds are made. */
+const request = (ordinal: number) => ({
+  system: [{ type: 'text', text: `handbook ${ordinal % 2}. `.repeat(500) }],
+})
+const OPTIONS = { rows: 62, request, local: { erroredShare: 0.05 } }
 
 test('whichever call a driver dies in, the next one ends the run with the same rows and the same bill', async () => {
   const undisturbed = await openWorld(OPTIONS)
@@ -15,6 +19,7 @@ test('whichever call a driver dies in, the next one ends the run with the same r
   const expected = await finalState(undisturbed)
   assert.equal(expected.invoice.equal, true, expected.invoice.differences.join('\n'))
   assert.ok(calls > 100, `the run makes ${calls} calls`)
+  assert.match(JSON.stringify(await undisturbed.store.runs.submissions(RUN)), /"kind":"primer"/)
   let crashes = 0
   for (let call = 1; call <= calls; call++) {
     for (const when of ['before', 'after'] as const) {
@@ -52,7 +57,7 @@ function troubled(world: World): Upstream {
 }
 
 test('in a world of retries, a 429 and a lost create, a resume answers every row once and a cancel ends them', async () => {
-  const options = { rows: 12, local: { erroredShare: 0.3 } }
+  const options = { rows: 12, request, local: { erroredShare: 0.3 } }
   for (let call = 1, crashed = true; crashed; call++) {
     for (const when of ['before', 'after'] as const) {
       for (const next of ['resume', 'cancel'] as const) {
