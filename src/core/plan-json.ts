@@ -18,6 +18,8 @@ export function planJson(plan: RunPlan): JsonObject {
     invalid_rows: plan.invalidRows,
     prompt_tokens: { ...plan.promptTokens },
     output_tokens: { ...plan.outputTokens },
+    // Every cost below, while nobody knows how long answers are.
+    costs_are_upper_bounds: plan.outputTokens.source === 'unknown',
     counting: plan.counting,
     request_bytes: plan.requestBytes,
     shared_prefixes: plan.sharedPrefixes,
