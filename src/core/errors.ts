@@ -13,6 +13,8 @@ export interface TitheErrorOptions {
   readonly hint?: string
   readonly where?: Where
   readonly retry?: RetrySafety
+  /** How long the server asked to wait before the same call, in milliseconds. */
+  readonly retryAfterMs?: number
   readonly exitCode?: ExitCode
   readonly cause?: unknown
   /** Everything that was found wrong, when it was collected before stopping. */
@@ -30,6 +32,7 @@ export class TitheError extends Error {
   readonly hint: string | null
   readonly where: Where | null
   readonly retry: RetrySafety
+  readonly retryAfterMs: number | null
   readonly exitCode: ExitCode
   readonly problems: readonly Problem[]
   constructor(code: string, message: string, options: TitheErrorOptions = {}) {
@@ -38,6 +41,7 @@ export class TitheError extends Error {
     this.hint = options.hint ?? null
     this.where = options.where ?? null
     this.retry = options.retry ?? 'never'
+    this.retryAfterMs = options.retryAfterMs ?? null
     this.exitCode = options.exitCode ?? 2
     this.problems = options.problems ?? []
   }

@@ -67,6 +67,58 @@ test('an open primer is waited for until its patience ends, then the bulk goes o
   assert.equal(hurried.kind, 'probe', 'a tenth of an hour is over after ten minutes')
 })
 
+test('a primer comes before everything else or not at all; a probe that measured nothing comes again', () => {
+  const waves = [settled('probe', 50, 1)]
+  assert.equal(nextWave(view({ waves })).kind, 'bulk', 'not after the probe')
+  assert.equal(
+    nextWave(view({ waves: [settled('primer', 0, 1)] })).kind,
+    'probe',
+    'no row of it could be sent',
+  )
+  assert.equal(nextWave(view({ waves: [settled('primer', 1, 1), settled('probe', 0, 2)] })).kind, 'probe')
+})
+
+test('in realtime a wave is no larger than what may be in flight', () => {
+  const decision = nextWave(view({ route: 'realtime', pending: 5_000, rowsInFlightMax: 2_000 }))
+  assert.ok(decision.kind === 'realtime' && decision.rows === 2_000)
+})
+
+test('from every state of a run one thing follows: rows, a wait until an instant that comes, or the end', () => {
+  const kinds = ['primer', 'probe', 'bulk', 'retry', 'realtime'] as const
+  const wave = fc.record({
+    wave: fc.integer({ min: 1, max: 9 }),
+    kind: fc.constantFrom(...kinds),
+    rows: fc.integer({ min: 0, max: 5_000 }),
+    open: fc.boolean(),
+    startedAt: fc.option(fc.integer({ min: 0, max: HOUR_MS }).map(instant)),
+  })
+  fc.assert(
+    fc.property(
+      fc.array(wave, { maxLength: 4 }),
+      fc.integer({ min: 0, max: 5_000 }),
+      fc.option(fc.integer({ min: HOUR_MS + 1, max: 2 * HOUR_MS }).map(instant)),
+      fc.constantFrom('batch_primed_1h', 'batch_cold_5m', 'batch', 'realtime'),
+      fc.integer({ min: 1, max: 10_000 }),
+      (waves, pending, nextRowAt, route, rowsInFlightMax) => {
+        const now = instant(HOUR_MS)
+        const decision = nextWave(view({ now, waves, pending, nextRowAt, route, rowsInFlightMax }))
+        const isOpen = waves.some((one) => one.open)
+        if (decision.kind === 'done') assert.ok(!isOpen && pending === 0 && nextRowAt === null)
+        else if (decision.kind === 'wait') {
+          assert.ok(isOpen || (pending === 0 && nextRowAt !== null))
+          // Without an instant of its own, an open wave's submissions have one.
+          assert.ok(decision.until === null ? isOpen : decision.until > now)
+        } else {
+          assert.ok(pending > 0 && waves.every((one) => !one.open || one.kind === 'primer'))
+          if (decision.kind !== 'primer') assert.ok(decision.rows >= 1 && decision.rows <= pending)
+          if (decision.kind === 'bulk' || decision.kind === 'realtime')
+            assert.ok(decision.rows <= rowsInFlightMax)
+        }
+      },
+    ),
+  )
+})
+
 test('nothing is released while a wave is under way, and nothing is done while rows wait', () => {
   const open: WaveSummary = { wave: 2, kind: 'probe', rows: 50, open: true, startedAt: instant(0) }
   assert.equal(nextWave(view({ waves: [open] })).kind, 'wait')

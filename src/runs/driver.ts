@@ -3,7 +3,7 @@ import { rowsInFlightMax } from '../core/batch-plan.ts'
 import { decide, isOpen, type SubmissionCommand } from '../core/batch-state.ts'
 import { TitheError } from '../core/errors.ts'
 import { forecastText } from '../core/forecast.ts'
-import { type Instant, MINUTE_MS, plusMs, SECOND_MS } from '../core/instant.ts'
+import { formatDuration, type Instant, MINUTE_MS, plusMs, SECOND_MS } from '../core/instant.ts'
 import { type JobSettings, settingsFromJson } from '../core/job.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
 import { nextWave, probeProblem, type WaveSummary } from '../core/waves.ts'
@@ -16,7 +16,7 @@ import { reconcile } from './reconcile.ts'
 import { releaseWave } from './release-wave.ts'
 import { RunContext, unfenced } from './run-context.ts'
 import type { RunDeps } from './run-deps.ts'
-import { record, returnRows, type StopReason, submit } from './submit.ts'
+import { askAgainAt, record, returnRows, type StopReason, submit } from './submit.ts'
 
 const LEASE_MS = MINUTE_MS
 const RENEW_MS = 15 * SECOND_MS
@@ -100,11 +100,10 @@ async function loop(context: RunContext, options: DriveOptions): Promise<DriveEn
         unreachableSince ??= context.now()
         const gaveUp = options.once || context.now() - unreachableSince > UNREACHABLE_PATIENCE_MS
         if (gaveUp || !(error instanceof TitheError) || error.retry !== 'safe') throw error
-        deps.emit({
-          kind: 'note',
-          message: `${error.message}; asked again in ${UNREACHABLE_WAIT_MS / SECOND_MS} s`,
-        })
-        earlier(plusMs(context.now(), UNREACHABLE_WAIT_MS))
+        const again = askAgainAt(context.now(), error.retryAfterMs, UNREACHABLE_WAIT_MS)
+        const waits = formatDuration(again - context.now())
+        deps.emit({ kind: 'note', message: `${error.message}; asked again in ${waits}` })
+        earlier(again)
         waiting = true
       }
       deps.signal.throwIfAborted()

@@ -109,6 +109,7 @@ function unanswered(reason: unknown, run: string): unknown {
   return new TitheError(reason.code, reason.message, {
     hint: `go on with 'tithe resume ${run}'; a realtime call that went unanswered may have been paid`,
     retry: reason.retry,
+    ...(reason.retryAfterMs === null ? {} : { retryAfterMs: reason.retryAfterMs }),
     exitCode: 3,
     cause: reason,
   })

@@ -1,4 +1,5 @@
 import { applyMarks } from '../core/apply-marks.ts'
+import { assert } from '../core/assert.ts'
 import { base64Source } from '../core/attachment.ts'
 import { customIdFor } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
@@ -36,7 +37,11 @@ export class RowRenderer {
     const json = Buffer.from(await this.#store.bodies.read(row.request)).toString('utf8')
     const blocks = await this.#loadBlocks(blocksReferred(json))
     let request = applyMarks(
-      joinRequest(json, (hash) => blocks.get(hash)!),
+      joinRequest(json, (hash) => {
+        const block = blocks.get(hash)
+        assert(block !== undefined, `block ${hash} of row ${row.ordinal} is in the store`)
+        return block
+      }),
       marks,
     )
     const attachments = attachmentsOf(request)

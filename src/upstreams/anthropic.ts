@@ -199,7 +199,10 @@ class AnthropicUpstream implements Upstream {
       const response = await this.#request(call, this.#pool)
       if (response.statusCode !== 200) {
         const answer = await readAnswer(response)
-        if (PASSING.includes(answer.status)) throw this.#unreachable(what, `HTTP ${answer.status}`, 'safe')
+        if (PASSING.includes(answer.status)) {
+          const waitMs = answer.headers.retryAfterMs
+          throw this.#unreachable(what, `HTTP ${answer.status}`, 'safe', undefined, waitMs)
+        }
         throw this.#refused(what, this.#errorOf(answer))
       }
       yield* splitLines(response.body)
@@ -303,7 +306,7 @@ class AnthropicUpstream implements Upstream {
   ): Promise<{ kind: 'done'; value: T; headers: AnswerHeaders } | { kind: 'refused'; error: ApiError }> {
     for (let tries = 1; ; tries++) {
       let trouble: string
-      let waitMs = FIRST_WAIT_MS * 2 ** (tries - 1)
+      let toldMs: number | null = null
       let cause: unknown
       try {
         const answer = await this.#send(call, this.#pool)
@@ -314,13 +317,14 @@ class AnthropicUpstream implements Upstream {
         if (value !== null) return { kind: 'done', value, headers: answer.headers }
         trouble =
           answer.status === 200 ? 'HTTP 200 with a body that is cut or foreign' : `HTTP ${answer.status}`
-        waitMs = answer.headers.retryAfterMs ?? waitMs
+        toldMs = answer.headers.retryAfterMs
       } catch (error) {
         trouble = nameOf(error)
         cause = error
       }
+      const waitMs = toldMs ?? FIRST_WAIT_MS * 2 ** (tries - 1)
       if (tries === TRIES || waitMs > WAIT_MAX_MS || this.#closing.signal.aborted) {
-        throw this.#unreachable(what, trouble, 'safe', cause)
+        throw this.#unreachable(what, trouble, 'safe', cause, toldMs)
       }
       await this.#clock.sleepUntil(plusMs(this.#clock.now(), waitMs), this.#closing.signal)
     }
@@ -357,13 +361,20 @@ class AnthropicUpstream implements Upstream {
     })
   }
 
-  #unreachable(what: string, trouble: string, retry: 'safe' | 'unknown', cause?: unknown): TitheError {
+  #unreachable(
+    what: string,
+    trouble: string,
+    retry: 'safe' | 'unknown',
+    cause?: unknown,
+    retryAfterMs: number | null = null,
+  ): TitheError {
     return new TitheError(
       'upstream_unreachable',
       `${this.description} could not be reached to ${what} (${trouble}).`,
       {
         hint: 'Check the network and the base URL, then resume: everything recorded so far is safe.',
         retry,
+        ...(retryAfterMs === null ? {} : { retryAfterMs }),
         exitCode: 3,
         cause,
       },

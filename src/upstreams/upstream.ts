@@ -112,7 +112,8 @@ export interface BatchPage {
 
 /**
  * Message Batches (claude-api.md 2). A refusal throws a `TitheError` whose code is the API's `error.type`; any other
- * failure throws `upstream_unreachable`, with `retry: 'safe'` when a retry may help. Exit code 3 for both.
+ * failure throws `upstream_unreachable`, with `retry: 'safe'` when a retry may help, and `retryAfterMs` when
+ * the server said how long to wait. Exit code 3 for both.
  */
 export interface Batches {
   /**

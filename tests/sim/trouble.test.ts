@@ -86,6 +86,21 @@ test('a retry-after of nothing is no reason to ask without end', async () => {
   assert.deepEqual((await driveWorld(world, { upstream: eager })).end, { kind: 'finished' })
 })
 
+test('an upstream that says for how long it is busy is left alone for so long', async () => {
+  const world = await openWorld({ rows: 100 })
+  const polled: Instant[] = []
+  const busy = withUpstream(world, (local) => ({
+    retrieveBatch(id: string) {
+      polled.push(world.clock.now())
+      if (polled.length > 1) return local.retrieveBatch(id)
+      const options = { retry: 'safe', retryAfterMs: 4 * MINUTE_MS, exitCode: 3 } as const
+      return Promise.reject(new TitheError('upstream_unreachable', 'HTTP 429', options))
+    },
+  }))
+  assert.deepEqual((await driveWorld(world, { upstream: busy })).end, { kind: 'finished' })
+  assert.equal(polled[1]! - polled[0]!, 4 * MINUTE_MS)
+})
+
 test('a run whose first create was refused for its key is still primed and probed once the key is mended', async () => {
   const world = await openWorld({ rows: 200 })
   const locked = withCreates(world, () => refusal(401, 'authentication_error'))
