@@ -1,4 +1,5 @@
 import { InvoiceCheck, type InvoiceComparison } from '../core/compare-invoice.ts'
+import { parseCustomId } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
 import { compareForecast, type ForecastComparison, forecastJson, type Measured } from '../core/forecast.ts'
 import type { Catalogue } from '../core/models.ts'
@@ -34,20 +35,20 @@ export async function printReport(
   )
 }
 
-/** The run's own batches only: the local service keeps one invoice for all that was ever asked of it. */
+/**
+ * The lines of this run, by their custom_ids: the local service keeps one invoice for all that was ever asked of it. A
+ * batch of the run that its ledger does not know, such as one presumed lost, was paid for all the same.
+ */
 async function compareInvoice(
   run: RunRecord,
   runs: RunStore,
   lines: ReturnType<NonNullable<OpenUpstream['local']>['invoice']>,
 ): Promise<InvoiceComparison | null> {
-  const submissions = await runs.submissions(run.id)
-  const batches = new Set(submissions.map((one) => one.upstreamBatchId))
   // A realtime call is invoiced under its message's id, which the ledger does not carry.
-  if (submissions.some((one) => one.kind === 'realtime')) return null
+  if ((await runs.submissions(run.id)).some((one) => one.kind === 'realtime')) return null
   const check = new InvoiceCheck()
   try {
-    for await (const line of lines)
-      if (line.batchId !== null && batches.has(line.batchId)) check.addLine(line)
+    for await (const line of lines) if (parseCustomId(line.customId)?.run === run.id) check.addLine(line)
   } catch (error) {
     // A run in another process has the local service open: the report comes without the comparison.
     if (error instanceof TitheError && error.code === 'local_file_in_use') return null

@@ -32,7 +32,7 @@ const DIFFERENCES_SHOWN = 10
 /**
  * Holds a ledger against the upstream's invoice, row by row and token class by token class. Entries and lines meet by
  * batch and custom_id; a line without an entry, an entry without a line and an entry that comes twice are differences.
- * @param lines the invoice lines of the run's own batches.
+ * Memory: one short text a line until its entry has come.
  */
 export class InvoiceCheck {
   readonly #lines = new Map<string, string>()

@@ -358,7 +358,8 @@ test('a read is given up after four tries, or at once when the wait is long', as
     t,
     json(429, apiError('rate_limit_error', 'tomorrow'), { 'retry-after': '3600' }),
   )
-  assert.equal((await failureOf(limited.upstream.listBatches({}))).retry, 'safe')
+  const told = await failureOf(limited.upstream.listBatches({}))
+  assert.deepEqual([told.retry, told.retryAfterMs], ['safe', 3_600_000])
   assert.equal(limited.seen.length, 1)
 })
 
