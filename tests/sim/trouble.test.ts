@@ -340,3 +340,26 @@ test('a budget counts what an unfinished primer may still cost', async () => {
   assert.ok(rows * worst <= 0.125, `${rows} rows of up to $${worst}`)
   assert.ok(all.length > 1, 'the primer was not waited for')
 })
+
+test('a driver that was thought dead comes back in the middle of a create and writes nothing more', async () => {
+  for (const create of [1, 2, 3]) {
+    for (const returns of ['before the create', 'after the create'] as const) {
+      const world = await openWorld({ rows: 100 })
+      let creates = 0
+      const slow = withUpstream(world, (local) => ({
+        async createBatch(body, context) {
+          creates += 1
+          if (creates !== create) return local.createBatch(body, context)
+          const early = returns === 'after the create' ? await local.createBatch(body, context) : null
+          // Meanwhile another driver takes the run: to its end, or so far that it must wait for what it cannot see.
+          await driveWorld(world, { drive: { once: early === null } })
+          return early ?? local.createBatch(body, context)
+        },
+      }))
+      const where = `${returns} ${create}`
+      await assert.rejects(driveWorld(world, { upstream: slow }), { code: 'run_taken' }, where)
+      assert.deepEqual((await driveWorld(world)).end, { kind: 'finished' }, where)
+      await isPaidOnce(world, 100)
+    }
+  }
+})
