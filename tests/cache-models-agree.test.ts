@@ -46,6 +46,8 @@ const story = fc.record({
     { name: 'u', input_schema: { type: 'object' } },
   ]),
   question: fc.nat(10),
+  answer: fc.nat(25),
+  dropsOldThinking: fc.boolean(),
 })
 
 const turn = fc.record({
@@ -86,7 +88,7 @@ function mostly<T>(usual: T, ...others: T[]): fc.Arbitrary<T> {
 type Story = typeof story extends fc.Arbitrary<infer T> ? T : never
 type Turn = typeof turn extends fc.Arbitrary<infer T> ? T : never
 
-function requestOf({ blocks, tools, question }: Story, turn: Turn): JsonObject {
+function requestOf({ blocks, tools, question, answer }: Story, turn: Turn): JsonObject {
   const own = blocks.slice(0, turn.length)
   const system = [{ type: 'text', text: 'handbook' }]
   const count = tools.length + system.length + own.length
@@ -100,12 +102,16 @@ function requestOf({ blocks, tools, question }: Story, turn: Turn): JsonObject {
     return { ...block, cache_control: { type: 'ephemeral', ttl: mark < turn.hours ? '1h' : '5m' } }
   }
   const request = { tools: tools.map(marked), system: system.map(marked) }
-  const contents = [own.slice(0, question), own.slice(question)].filter((content) => content.length > 0)
+  const turns = [
+    { role: 'user', content: own.slice(0, question) },
+    { role: 'assistant', content: own.slice(question, question + answer) },
+    { role: 'user', content: own.slice(question + answer) },
+  ].filter(({ content }) => content.length > 0)
   return {
     model: turn.model,
     ...request,
-    messages: contents.map((content, i) => ({
-      role: i === 0 ? 'user' : 'assistant',
+    messages: turns.map(({ role, content }) => ({
+      role,
       content: turn.asString ? stringForm(content.map(marked)) : content.map(marked),
     })),
     ...(turn.automatic !== null && { cache_control: { type: 'ephemeral', ttl: turn.automatic } }),
@@ -140,6 +146,7 @@ test('the cache of the core and that of the local upstream bill every sequence o
         const readableAt = instant(now + turn.answerMs)
         const { model, workspace, pool, minimumTokens } = turn
         const request = requestOf(story, turn)
+        const facts = { effortDefault: EFFORT_DEFAULT, dropsOldThinking: story.dropsOldThinking } as const
 
         const promptBlockList = promptBlocks(request)
         const marks = marksOf(request, promptBlockList)
@@ -148,14 +155,14 @@ test('the cache of the core and that of the local upstream bill every sequence o
         const total = tokens.reduce((sum, each) => sum + each, turn.rest)
         let sum = 0
         const ours = simulateRequest(state, {
-          hashes: prefixHashes(request, promptBlockList, { ...SETTINGS, effortDefault: EFFORT_DEFAULT }),
+          hashes: prefixHashes(request, promptBlockList, { ...SETTINGS, ...facts }),
           cumulativeTokens: tokens.map((each) => (sum += each)),
           totalTokens: total,
           marks,
           ...{ model, workspace, pool, minimumTokens, at, readableAt, rules: RULES },
         })
 
-        const prompt = cachePromptOf(request, positionsOf(request), SETTINGS, EFFORT_DEFAULT)
+        const prompt = cachePromptOf(request, positionsOf(request), SETTINGS, facts)
         const theirs = cache.serve({
           ...prompt,
           blockTokens: tokens,

@@ -101,6 +101,7 @@ function foreignModel(name: string, catalogue: Catalogue): Model {
       thinkingTypes: ['adaptive', 'enabled', 'disabled', 'between_tools'],
       thinkingTypesDeprecated: [],
       thinkingDisabledEffortMax: null,
+      dropsOldThinking: false,
       samplingParameters: true,
       samplingDefaults: true,
       forcedToolChoice: true,

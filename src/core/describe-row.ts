@@ -54,6 +54,7 @@ export class RowDescriber {
       apiVersion: row.apiVersion,
       betas: row.betas,
       effortDefault: model?.parameters.effortDefault ?? null,
+      dropsOldThinking: model?.parameters.dropsOldThinking ?? false,
     }
     const hashes = prefixHashes(request, blocks, settings, this.#prefixes)
     const stored = this.#splitter.split(request, row.sharedBlocks)
@@ -157,7 +158,7 @@ const ELEMENT_BYTES = '{"custom_id":"","params":}'.length + CUSTOM_ID_LENGTH_MAX
 const FALLBACK_MODEL = {
   tokenizer: 'new',
   toolPromptTokens: null,
-  parameters: { imageTier: 'high' },
+  parameters: { imageTier: 'high', dropsOldThinking: false },
 } as const
 
 /** 0 without a web search tool; null when one has no `max_uses`. */

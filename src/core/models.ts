@@ -59,6 +59,11 @@ export interface ParameterRules {
   readonly thinkingTypesDeprecated: readonly ThinkingType[]
   /** Highest effort at which `disabled` / `between_tools` is accepted; null where effort does not matter. */
   readonly thinkingDisabledEffortMax: Effort | null
+  /**
+   * Whether thinking is taken out of the prompt once a new user turn has begun: before Opus 4.5 and Sonnet 4.6, and
+   * Haiku 4.5 (claude-api.md 3.6, 5.1). That newer models drop *foreign* thinking (3.6, 4.2) shows in no request.
+   */
+  readonly dropsOldThinking: boolean
   /** Under `2023-06-01`; the newer version has none for any model (claude-api.md 1.1). */
   readonly samplingParameters: boolean
   /** Where they are refused: whether stating the default (`temperature: 1`) passes all the same. */

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { JsonObject } from './json.ts'
-import { INVALIDATION, PrefixMemory, prefixHashes } from './prefix-hash.ts'
+import { INVALIDATION, PrefixMemory, type PrefixSettings, prefixHashes } from './prefix-hash.ts'
 import { promptBlocks } from './prompt.ts'
 
-const SETTINGS = { apiVersion: '2023-06-01', betas: [] }
+const SETTINGS: PrefixSettings = { apiVersion: '2023-06-01', betas: [] }
 
 const REQUEST = {
   model: 'claude-sonnet-5',
@@ -158,7 +158,7 @@ test('a new user turn drops earlier thinking on older models, and with it every 
   const kept = (settings: typeof SETTINGS) =>
     commonPositions(hashesOf({ messages: turn }, settings), hashesOf({ messages: next }, settings))
   assert.equal(kept(SETTINGS), 4)
-  assert.equal(kept({ ...SETTINGS, dropsOldThinking: true } as typeof SETTINGS), 1)
+  assert.equal(kept({ ...SETTINGS, dropsOldThinking: true }), 1)
 })
 
 const text = fc.record({ type: fc.constant('text'), text: fc.constantFrom('a', 'b', 'c', 'a"\n') })

@@ -16,10 +16,7 @@ import type { ApiSettings, MessageRequest } from './request.ts'
 export interface PrefixSettings extends ApiSettings {
   /** The model's default effort, when known: stating it is the same as leaving it out (claude-api.md 3.6). */
   readonly effortDefault?: Effort | null
-  /**
-   * Whether the model drops earlier thinking once a new user turn has begun: before Opus 4.5 and Sonnet 4.6, and Haiku
-   * 4.5 (claude-api.md 3.6). Absent: it does not.
-   */
+  /** `ParameterRules.dropsOldThinking` of the model. Absent: it does not. */
   readonly dropsOldThinking?: boolean
 }
 

@@ -21,7 +21,6 @@ const facts: TokenFacts = {
       wrapperTail: 3,
       perFurtherMessage: 5,
       thinkingEnabled: 30,
-      thinkingKept: 0,
       perTool: 10,
       namedToolChoice: 4,
       toolPrompt: { auto: 300, forced: 340 },
@@ -40,7 +39,6 @@ const facts: TokenFacts = {
       wrapperTail: 2,
       perFurtherMessage: 4,
       thinkingEnabled: 0,
-      thinkingKept: 1,
       perTool: 15,
       namedToolChoice: 6,
       toolPrompt: { auto: 286, forced: 406 },
@@ -72,12 +70,12 @@ const facts: TokenFacts = {
 const old: EstimatedModel = {
   tokenizer: 'old',
   toolPromptTokens: { auto: 496, forced: 588 },
-  parameters: { imageTier: 'standard' },
+  parameters: { imageTier: 'standard', dropsOldThinking: true },
 }
 const newer: EstimatedModel = {
   tokenizer: 'new',
   toolPromptTokens: null,
-  parameters: { imageTier: 'high' },
+  parameters: { imageTier: 'high', dropsOldThinking: false },
 }
 
 function estimate(request: JsonObject, model = old, count: CountText = (text) => text.length) {
@@ -172,7 +170,7 @@ describe('estimateBlocks', () => {
     assert.deepEqual(estimate(request).perBlock, [8, 5 + 20 + 24 + 4 + '{"a": 1, "b": 2}'.length, 5 + 20 + 4])
   })
 
-  it('reads thinking again within a loop of tool calls, and after it only on newer models', () => {
+  it('reads thinking again within a loop of tool calls, and after it only where the model keeps it', () => {
     const thinking = { type: 'thinking', thinking: 'x'.repeat(100), signature: 's' }
     const call = { type: 'tool_use', id: 't1', name: 'look', input: {} }
     const loop = [
@@ -184,6 +182,9 @@ describe('estimateBlocks', () => {
     assert.equal(estimate({ messages: loop }).perBlock[1], 105)
     assert.equal(estimate({ messages: after }).perBlock[1], 5)
     assert.equal(estimate({ messages: after }, newer).perBlock[1], 154)
+    // The tokenizer does not decide: Sonnet 4.6 has the older one and keeps its thinking.
+    const keeper = { ...old, parameters: { ...old.parameters, dropsOldThinking: false } }
+    assert.equal(estimate({ messages: after }, keeper).perBlock[1], 105)
   })
 
   it('sizes images by tier, and pages by what is known of them', () => {

@@ -31,8 +31,6 @@ export interface TokenizerFacts {
   readonly perFurtherMessage: number
   /** `thinking: {type: "enabled"}`. */
   readonly thinkingEnabled: number
-  /** Share of the thinking of finished turns that is read again: older models drop it (claude-api.md 3.6). */
-  readonly thinkingKept: number
   /** Around each tool definition. */
   readonly perTool: number
   /** `tool_choice: {type: "tool"}`, over what any forced choice costs. */
@@ -82,7 +80,7 @@ export interface TokenFacts {
 
 /** What the estimate needs of a model; every `Model` of the catalogue has it. */
 export type EstimatedModel = Pick<Model, 'tokenizer' | 'toolPromptTokens'> & {
-  readonly parameters: Pick<Model['parameters'], 'imageTier'>
+  readonly parameters: Pick<Model['parameters'], 'imageTier' | 'dropsOldThinking'>
 }
 
 /** A block, counted. Holds for every model. */
@@ -353,7 +351,8 @@ export function estimateBlocks(
   if (thinkingType(request) === 'enabled') text += tokenizer.thinkingEnabled
   if (blocks.some((block) => block.hasCitations)) text += tokenizer.citations
 
-  const turn = lastUserTurn(blocks)
+  // Within a loop of tool calls every model reads its thinking again.
+  const thinkingDroppedUntil = model.parameters.dropsOldThinking ? lastUserTurn(blocks) : 0
   const media = { low: 0, best: 0, high: 0 }
   const prefixTokens: number[] = []
   const perBlock: number[] = []
@@ -365,8 +364,7 @@ export function estimateBlocks(
       text += messages === 0 ? tokenizer.wrapper - tokenizer.wrapperTail : tokenizer.perFurtherMessage
       messages += 1
     }
-    // Within a loop of tool calls every model reads its thinking again.
-    const thinking = measure.thinking * (i > turn ? 1 : tokenizer.thinkingKept)
+    const thinking = i < thinkingDroppedUntil ? 0 : measure.thinking
     text += textTokens(measure, thinking, model.tokenizer, tokenizer)
     const blockMedia = mediaTokens(measure, model.parameters.imageTier, facts.media)
     for (const end of ['low', 'best', 'high'] as const) media[end] += blockMedia[end]

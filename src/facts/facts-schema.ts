@@ -61,6 +61,7 @@ const ParameterFacts = Type.Object(
               thinkingTypes: Type.Array(thinkingType),
               thinkingTypesDeprecated: Type.Array(thinkingType),
               thinkingDisabledEffortMax: Type.Union([effort, Type.Null()]),
+              dropsOldThinking: Type.Boolean(),
               samplingParameters: Type.Boolean(),
               samplingDefaults: Type.Boolean(),
               forcedToolChoice: Type.Boolean(),

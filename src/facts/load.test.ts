@@ -183,6 +183,23 @@ test('a forced tool choice has a hidden prompt exactly where the model accepts o
   }
 })
 
+test('the models before Opus 4.5 and Sonnet 4.6, and Haiku 4.5, drop the thinking of finished turns (claude-api.md 3.6)', () => {
+  const drops = catalogue.models.filter(({ parameters }) => parameters.dropsOldThinking).map(({ id }) => id)
+  assert.deepEqual(drops.toSorted(), [
+    'claude-3-5-haiku-20241022',
+    'claude-3-5-sonnet-20240620',
+    'claude-3-5-sonnet-20241022',
+    'claude-3-7-sonnet-20250219',
+    'claude-3-haiku-20240307',
+    'claude-3-opus-20240229',
+    'claude-haiku-4-5-20251001',
+    'claude-opus-4-1-20250805',
+    'claude-opus-4-20250514',
+    'claude-sonnet-4-20250514',
+    'claude-sonnet-4-5-20250929',
+  ])
+})
+
 test('the tiers have the limits of claude-api.md 2.9 and 6.4', () => {
   const { tiers } = catalogue.rules
   assert.deepEqual(

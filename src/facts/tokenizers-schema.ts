@@ -16,7 +16,6 @@ export const TokenizerConstants = Type.Object(
     wrapperTail: tokens,
     perFurtherMessage: tokens,
     thinkingEnabled: tokens,
-    thinkingKept: share,
     perTool: tokens,
     namedToolChoice: tokens,
     toolPrompt: Type.Object({ auto: tokens, forced: tokens }, strict),

@@ -58,7 +58,7 @@ export class Replay {
 
   /** Predicts a request, then takes its recorded usage into the past. Requests come in the order of the session. */
   next(recording: Recording, usage: Usage): Prediction {
-    const prompt = promptOf(recording)
+    const prompt = promptOf(recording, this.#catalogue)
     const arrival = this.#arrival(recording)
     this.#placeServerToolEntries(prompt, arrival.at)
     const prediction = this.#predict(recording, prompt, arrival, promptTokens(usage))
@@ -246,7 +246,7 @@ export class Replay {
     if (serverToolCalls(recording) > 0) return true
     const position = this.#session.indexOf(recording)
     return this.#session.slice(position + 1, position + 1 + requests).some((later) => {
-      const next = promptOf(later)
+      const next = promptOf(later, this.#catalogue)
       const answered =
         next.hashes[blocks.length - 1] === hashes.at(-1) && next.blocks[blocks.length]?.role === 'assistant'
       if (!answered) return false
@@ -289,9 +289,6 @@ interface Prompt {
   readonly thinking: boolean
 }
 
-/** claude-api.md 3.6: before Opus 4.5 and Sonnet 4.6, and Haiku 4.5. */
-const DROPS_OLD_THINKING = /claude-(3|(sonnet|opus)-4-[01]|sonnet-4-(5|2025)|opus-4-2025|haiku-4-5)/
-
 /** Not every recorded server was the API: marks that it would have refused are no marks. */
 function acceptedMarks(marks: readonly Mark[]): readonly Mark[] {
   const first5m = marks.findIndex((mark) => mark.ttl === '5m')
@@ -301,7 +298,7 @@ function acceptedMarks(marks: readonly Mark[]): readonly Mark[] {
 
 const prompts = new WeakMap<Recording, Prompt>()
 
-function promptOf(recording: Recording): Prompt {
+function promptOf(recording: Recording, catalogue: Catalogue): Prompt {
   const known = prompts.get(recording)
   if (known) return known
   const request: JsonObject = { ...recording.request, model: recording.model }
@@ -312,7 +309,7 @@ function promptOf(recording: Recording): Prompt {
     hashes: prefixHashes(request, blocks, {
       apiVersion: '2023-06-01',
       betas: recording.betas,
-      dropsOldThinking: DROPS_OLD_THINKING.test(recording.model),
+      dropsOldThinking: modelOf(recording, catalogue)?.parameters.dropsOldThinking ?? false,
     }),
     marks: acceptedMarks(marksOf(request, blocks)),
     thinking,

@@ -57,8 +57,8 @@ class Fit {
       sample.sum.text,
       sample.furtherMessages,
     ])
-    const { wrapperTail, thinkingKept } = this.#given.old
-    this.#set('old', { wrapper, wrapperTail, thinkingKept, perTextToken, perFurtherMessage })
+    const { wrapperTail } = this.#given.old
+    this.#set('old', { wrapper, wrapperTail, perTextToken, perFurtherMessage })
     this.#set('old', {
       thinkingEnabled: median(this.#residuals(texts.filter((sample) => sample.thinkingEnabled))),
     })
@@ -119,7 +119,7 @@ class Fit {
 
   new(samples: readonly TokenSample[]): void {
     const old = this.facts.tokenizers.old
-    const { wrapperTail, thinkingKept, toolPrompt, bandOfText, bandOfTools, bandTokensMin } = this.#given.new
+    const { wrapperTail, toolPrompt, bandOfText, bandOfTools, bandTokensMin } = this.#given.new
     this.#set('new', { ...NOTHING_YET, toolPrompt, bandOfText, bandOfTools, bandTokensMin })
     const alike = samples.filter(
       (sample) =>
@@ -128,7 +128,7 @@ class Fit {
         (sample.sum.tools === 0 || sample.model.toolPromptTokens !== null),
     )
     const { wrapper, perFurtherMessage } = old
-    this.#set('new', { wrapper, wrapperTail, perFurtherMessage, thinkingKept })
+    this.#set('new', { wrapper, wrapperTail, perFurtherMessage })
     const [perTextToken] = this.#solve(alike, (sample) => [sample.sum.text])
     this.#set('new', { perTextToken, ...scaled(perTextToken! / old.perTextToken, old) })
     this.#set('new', { citations: this.#citations(samples.filter((sample) => sample.kind === 'document')) })
@@ -178,7 +178,6 @@ const NOTHING_YET: TokenizerFacts = {
   wrapperTail: 0,
   perFurtherMessage: 0,
   thinkingEnabled: 0,
-  thinkingKept: 0,
   perTool: 0,
   namedToolChoice: 0,
   toolPrompt: { auto: 0, forced: 0 },

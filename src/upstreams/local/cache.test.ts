@@ -105,8 +105,9 @@ test('what was saved is there again', () => {
 })
 
 const SETTINGS = { apiVersion: '2023-06-01', betas: [] }
+const MODEL = { effortDefault: 'high', dropsOldThinking: false }
 const hashesOf = (request: JsonObject) =>
-  cachePromptOf(request, positionsOf(request), SETTINGS, 'high').prefixHashes
+  cachePromptOf(request, positionsOf(request), SETTINGS, MODEL).prefixHashes
 const BASE: JsonObject = {
   model: 'm',
   tools: [{ name: 't', input_schema: { type: 'object' } }],
@@ -146,7 +147,8 @@ test('automatic caching marks the last block that can carry a mark', () => {
   const thinking = { type: 'thinking', thinking: '', signature: 's' }
   const request = { ...BASE, cache_control: { type: 'ephemeral' } }
   const messages = [{ role: 'assistant', content: [{ type: 'text', text: 'a' }, thinking] }]
-  const breakpoints = (body: JsonObject) => cachePromptOf(body, positionsOf(body), SETTINGS, null).breakpoints
+  const breakpoints = (body: JsonObject) =>
+    cachePromptOf(body, positionsOf(body), SETTINGS, MODEL).breakpoints
   assert.deepEqual(breakpoints(request), [{ position: 2, ttl: '5m' }])
   assert.deepEqual(breakpoints({ ...request, messages }), [{ position: 2, ttl: '5m' }])
 })

@@ -200,19 +200,21 @@ export function positionsOf(request: JsonObject): PromptPosition[] {
 
 /**
  * Hashes and breakpoints of a request. What changes the rendered prompt is hashed in front of the section from which on
- * it invalidates (claude-api.md 3.6); `effortDefault` because stating the default is the same as leaving it out.
+ * it invalidates (claude-api.md 3.6); `effortDefault` because stating the default is the same as leaving it out. Thinking
+ * that the model drops is no part of what it reads.
  */
 export function cachePromptOf(
   request: JsonObject,
   positions: readonly PromptPosition[],
   settings: ApiSettings,
-  effortDefault: string | null,
+  model: { readonly effortDefault: string | null; readonly dropsOldThinking: boolean },
 ): CachePrompt {
-  const before = settingsBySection(request, positions, settings, effortDefault)
+  const before = settingsBySection(request, positions, settings, model.effortDefault)
+  const finished = model.dropsOldThinking ? finishedPositions(positions) : 0
   let chain = digest('', before.tools)
   let section: PromptPosition['section'] = 'tools'
   const prefixHashes: string[] = []
-  for (const position of positions) {
+  for (const [index, position] of positions.entries()) {
     if (section === 'tools' && position.section !== 'tools') {
       section = 'system'
       chain = digest(chain, before.system)
@@ -221,10 +223,23 @@ export function cachePromptOf(
       section = 'messages'
       chain = digest(chain, before.messages)
     }
-    chain = digest(chain, position.opens ?? '', contentOf(position.block))
+    const isDropped = index < finished && isThinking(position.block)
+    chain = digest(chain, position.opens ?? '', isDropped ? '' : contentOf(position.block))
     prefixHashes.push(chain)
   }
   return { prefixHashes, breakpoints: breakpointsOf(request, positions) }
+}
+
+/** How many positions stand before what a user last said; tool results are not said by a user. */
+function finishedPositions(positions: readonly PromptPosition[]): number {
+  let role: string | null = null
+  let finished = 0
+  for (const [index, { section, block, opens }] of positions.entries()) {
+    if (section !== 'messages') continue
+    role = opens ?? role
+    if (role === 'user' && block['type'] !== 'tool_result') finished = index
+  }
+  return finished
 }
 
 /** Explicit marks, and the automatic one of a top-level `cache_control` (claude-api.md 3.1). */
@@ -287,8 +302,12 @@ function ttlOf(mark: Json | undefined): Ttl | null {
 }
 
 function isMarkable(block: JsonObject): boolean {
-  if (block['type'] === 'thinking' || block['type'] === 'redacted_thinking') return false
+  if (isThinking(block)) return false
   return !(block['type'] === 'text' && block['text'] === '')
+}
+
+function isThinking(block: JsonObject): boolean {
+  return block['type'] === 'thinking' || block['type'] === 'redacted_thinking'
 }
 
 function isImage(block: JsonObject): boolean {

@@ -279,7 +279,7 @@ class LocalMessages implements Messages, RowExecutor<LocalEffects> {
     const tooLong = promptTooLong(totalTokens, model)
     if (tooLong !== null) return refused(tooLong)
 
-    const prompt = cachePromptOf(resolved, positions, context, model.parameters.effortDefault)
+    const prompt = cachePromptOf(resolved, positions, context, model.parameters)
     const content = prompt.prefixHashes.at(-1) ?? ''
     const call = `${this.#settings.seed} ${content} ${row === null ? startedAt : row.customId}`
     const answer = simulateAnswer(resolved, model, { content, call }, this.#settings)
