@@ -1,3 +1,4 @@
+import { parseResultLine } from '../core/answer.ts'
 import { InvoiceCheck, type InvoiceComparison } from '../core/compare-invoice.ts'
 import { parseCustomId } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
@@ -6,7 +7,8 @@ import type { Catalogue } from '../core/models.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
 import { type Report, reportJson } from '../core/report.ts'
 import { ledgerOf, reportRun } from '../runs/report-run.ts'
-import type { RunRecord, RunStore } from '../stores/store.ts'
+import { resultRecords } from '../runs/result-rows.ts'
+import type { RunRecord, Store } from '../stores/store.ts'
 import { localInvoice, type OpenUpstream } from '../wiring.ts'
 import { renderReport } from './render-report.ts'
 import type { Session } from './session.ts'
@@ -25,7 +27,7 @@ export async function printReport(
   const compared = compareForecast(plan, measuredOf(report))
   const invoice =
     run.upstreamKind === 'local'
-      ? await compareInvoice(run, store.runs, local?.invoice() ?? localInvoice(dir))
+      ? await compareInvoice(run, store, local?.invoice() ?? localInvoice(dir))
       : null
   const { terminal } = session
   await terminal.out(
@@ -37,25 +39,46 @@ export async function printReport(
 
 /**
  * The lines of this run, by their custom_ids: the local service keeps one invoice for all that was ever asked of it. A
- * batch of the run that its ledger does not know, such as one presumed lost, was paid for all the same.
+ * batch of the run that its ledger does not know, such as one presumed lost, was paid for all the same. A realtime call
+ * is invoiced under its message's id, which the stored answer has.
  */
 async function compareInvoice(
   run: RunRecord,
-  runs: RunStore,
+  store: Store,
   lines: ReturnType<NonNullable<OpenUpstream['local']>['invoice']>,
 ): Promise<InvoiceComparison | null> {
-  // A realtime call is invoiced under its message's id, which the ledger does not carry.
-  if ((await runs.submissions(run.id)).some((one) => one.kind === 'realtime')) return null
+  const messageIds = await realtimeMessageIds(run.id, store)
+  const ofRun = new Set(messageIds.values())
   const check = new InvoiceCheck()
   try {
-    for await (const line of lines) if (parseCustomId(line.customId)?.run === run.id) check.addLine(line)
+    for await (const line of lines) {
+      if (ofRun.has(line.customId) || parseCustomId(line.customId)?.run === run.id) check.addLine(line)
+    }
   } catch (error) {
     // A run in another process has the local service open: the report comes without the comparison.
     if (error instanceof TitheError && error.code === 'local_file_in_use') return null
     throw error
   }
-  for await (const entry of ledgerOf(run.id, runs)) check.addEntry(entry)
+  for await (const entry of ledgerOf(run.id, store.runs)) {
+    const customId = entry.upstreamBatchId === null ? messageIds.get(entry.customId) : undefined
+    check.addEntry(customId === undefined ? entry : { ...entry, customId })
+  }
   return check.comparison()
+}
+
+/** The ids of the messages that answered realtime calls, by the custom_id of their row. */
+async function realtimeMessageIds(run: string, store: Store): Promise<Map<string, string>> {
+  const ids = new Map<string, string>()
+  const submissions = await store.runs.submissions(run)
+  const realtime = new Set(submissions.filter((one) => one.kind === 'realtime').map((one) => one.number))
+  if (realtime.size === 0) return ids
+  for await (const { attempt } of resultRecords(store, run)) {
+    if (attempt === null || attempt.result === null || !realtime.has(attempt.submission)) continue
+    const bytes = await store.bodies.read(attempt.result)
+    const id = parseResultLine(Buffer.from(bytes).toString('utf8'))?.message?.['id']
+    if (typeof id === 'string') ids.set(attempt.customId, id)
+  }
+  return ids
 }
 
 /** A run has answers of one certainty only. */
