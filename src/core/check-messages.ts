@@ -1,14 +1,13 @@
 import { base64Length, isAttachmentSource } from './attachment.ts'
 import { formatOf } from './check-parameters.ts'
 import { isObject, type Json, type JsonObject } from './json.ts'
+import { findApiVersion } from './models.ts'
 import type { ProblemList } from './problem-list.ts'
 import type { MessageRequest } from './request.ts'
 import type { RequestConditions } from './request-conditions.ts'
 
 // The prompt itself: roles, content, media and what must fit together (claude-api.md 1.1, 3.1, 4.2, 5.2, 7).
 
-/** The version that refuses documents of the assistant and citations of the user (claude-api.md 1.1). */
-const VERSION_WITH_STRICT_BLOCKS = '2026-10-21'
 const IMAGE_TYPES = ['image/jpeg', 'image/png', 'image/gif', 'image/webp']
 const TOOL_USE_ID = /^[a-zA-Z0-9_-]+$/
 
@@ -314,7 +313,7 @@ function checkImage(
 function checkCitations(
   request: MessageRequest,
   blocks: readonly PlacedBlock[],
-  { settings }: RequestConditions,
+  { settings, rules }: RequestConditions,
   problems: ProblemList,
 ): void {
   const documents = blocks.filter(({ block }) => block['type'] === 'document')
@@ -338,9 +337,9 @@ function checkCitations(
       'remove one of the two',
     )
   }
-  if (settings.apiVersion < VERSION_WITH_STRICT_BLOCKS) return
+  const version = findApiVersion(rules, settings.apiVersion)
   for (const { block, path, role, top } of blocks) {
-    if (top && role === 'assistant' && block['type'] === 'document') {
+    if (version?.refusesAssistantDocuments && top && role === 'assistant' && block['type'] === 'document') {
       problems.error(
         path,
         'assistant_document',
@@ -348,6 +347,7 @@ function checkCitations(
         'move it to a user message',
       )
     }
+    if (!version?.refusesUserCitations) continue
     const citations = block['citations']
     if (role === 'user' && block['type'] === 'text' && Array.isArray(citations) && citations.length > 0) {
       problems.error(

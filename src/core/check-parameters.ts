@@ -1,5 +1,5 @@
 import { isObject, type Json, type JsonObject } from './json.ts'
-import type { Effort, Model, ThinkingType } from './models.ts'
+import { type Effort, findApiVersion, type Model, type ThinkingType } from './models.ts'
 import { nearest } from './nearest.ts'
 import type { ProblemList } from './problem-list.ts'
 import type { MessageRequest } from './request.ts'
@@ -8,8 +8,6 @@ import type { RequestConditions } from './request-conditions.ts'
 // Everything at the top level of a request but its prompt and its tools: the parameter matrix of claude-api.md 4.2, what
 // may not stand in a batch (2.8), what an API version removed (1.1), and the limits of section 7.
 
-/** The version that has no sampling parameters (claude-api.md 1.1). */
-const VERSION_WITHOUT_SAMPLING = '2026-10-21'
 const SAMPLING = ['temperature', 'top_p', 'top_k'] as const
 const THINKING_TYPES: readonly ThinkingType[] = ['adaptive', 'enabled', 'disabled', 'between_tools']
 const EFFORTS: readonly Effort[] = ['low', 'medium', 'high', 'xhigh', 'max']
@@ -172,19 +170,21 @@ function checkPrewarming(request: MessageRequest, { route }: RequestConditions, 
 
 function checkSampling(
   request: MessageRequest,
-  { model, settings }: RequestConditions,
+  { model, settings, rules }: RequestConditions,
   problems: ProblemList,
 ): void {
+  const isRemoved = findApiVersion(rules, settings.apiVersion)?.removesSamplingParameters
+  const other = rules.apiVersions.find((version) => !version.removesSamplingParameters)
   const { samplingParameters, samplingDefaults } = model.parameters
   for (const key of SAMPLING) {
     const value = request[key]
     if (value === undefined || value === null) continue
-    if (settings.apiVersion >= VERSION_WITHOUT_SAMPLING) {
+    if (isRemoved) {
       problems.error(
         key,
         'sampling_not_in_version',
         `API version ${settings.apiVersion} has no ${key}`,
-        'remove it, or set "api_version" to 2023-06-01 if the model takes it',
+        other && samplingParameters ? `remove it, or set "api_version" to ${other.id}` : 'remove it',
       )
     } else if (!samplingParameters && !(samplingDefaults && key === 'temperature' && value === 1)) {
       problems.error(key, 'sampling_not_supported', `${model.id} does not take ${key}`, 'remove it')

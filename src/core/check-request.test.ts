@@ -775,6 +775,42 @@ test('several problems are reported at once, and none repeats the text of the pr
   assert.doesNotMatch(JSON.stringify(problems), new RegExp(secret))
 })
 
+test('an API version takes away what its data says, whatever its name', () => {
+  const document = { type: 'document', source: { type: 'text', media_type: 'text/plain', data: 'd' } }
+  const request = {
+    temperature: 0,
+    messages: [
+      { role: 'user', content: [{ ...text('a'), citations: [{}] }] },
+      { role: 'assistant', content: [document] },
+      { role: 'user', content: 'b' },
+    ],
+  }
+  const nothing = {
+    removesSamplingParameters: false,
+    refusesAssistantDocuments: false,
+    refusesUserCitations: false,
+  }
+  const under = (takes: Partial<typeof nothing>) => {
+    const apiVersions = [{ id: '2027-01-01', ...nothing, ...takes }]
+    const rules = { ...catalogue.rules, apiVersions }
+    return found(request, undefined, { rules, settings: { apiVersion: '2027-01-01', betas: [] } })
+  }
+  assert.deepEqual(under({}), [])
+  assert.deepEqual(under({ removesSamplingParameters: true }), ['sampling_not_in_version at temperature'])
+  assert.deepEqual(under({ refusesAssistantDocuments: true }), [
+    'assistant_document at messages[1].content[0]',
+  ])
+  assert.deepEqual(under({ refusesUserCitations: true }), [
+    'user_citations at messages[0].content[0].citations',
+  ])
+})
+
+test('what an API version has no longer is kept by another only where the model takes it', () => {
+  const hint = (model: string) => problemsOf({ temperature: 0 }, model, NEW_VERSION)[0]!.hint
+  assert.match(hint('claude-sonnet-4-6')!, /"api_version" to 2023-06-01/)
+  assert.equal(hint('claude-opus-5'), 'remove it')
+})
+
 test('whatever stands in a request, checking it does not throw', () => {
   const odd: Json[] = [
     null,

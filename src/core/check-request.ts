@@ -3,6 +3,7 @@ import { checkMessages } from './check-messages.ts'
 import { checkParameters } from './check-parameters.ts'
 import { checkTools } from './check-tools.ts'
 import type { Problem } from './errors.ts'
+import { findApiVersion } from './models.ts'
 import { ProblemList } from './problem-list.ts'
 import type { MessageRequest } from './request.ts'
 import type { RequestConditions } from './request-conditions.ts'
@@ -41,12 +42,12 @@ const NEEDS_TOKENS: ReadonlySet<string> = new Set([
 ])
 
 function checkSettings({ settings, rules }: RequestConditions, problems: ProblemList): void {
-  if (!rules.apiVersions.includes(settings.apiVersion)) {
+  if (findApiVersion(rules, settings.apiVersion) === null) {
     problems.error(
       'api_version',
       'api_version_unknown',
       `"${settings.apiVersion}" is not a version of the API that we know`,
-      `use ${rules.apiVersions.join(' or ')}`,
+      `use ${rules.apiVersions.map(({ id }) => id).join(' or ')}`,
     )
   }
 }

@@ -64,7 +64,7 @@ export interface ParameterRules {
    * Haiku 4.5 (claude-api.md 3.6, 5.1). That newer models drop *foreign* thinking (3.6, 4.2) shows in no request.
    */
   readonly dropsOldThinking: boolean
-  /** Under `2023-06-01`; the newer version has none for any model (claude-api.md 1.1). */
+  /** Where the API version has them at all (`ApiVersion`). */
   readonly samplingParameters: boolean
   /** Where they are refused: whether stating the default (`temperature: 1`) passes all the same. */
   readonly samplingDefaults: boolean
@@ -151,12 +151,24 @@ export interface ApiRules {
   readonly schemaOptionalsMax: number
   readonly schemaUnionsMax: number
   readonly schemaFormats: readonly string[]
-  readonly apiVersions: readonly string[]
+  /** Oldest first. */
+  readonly apiVersions: readonly ApiVersion[]
   /** The beta that raises `max_tokens` in batches to `outputTokensMaxBatchBeta`. */
   readonly batchOutputBeta: string
   readonly tiers: Readonly<Record<TierName, TierLimits>>
   /** Batch latencies in ms, ascending, from recordings: the prior for waits (data/README.md, claude-api.md 2.9). */
   readonly batchLatencyMs: readonly number[]
+}
+
+/** A value of `anthropic-version`, and what it no longer takes (claude-api.md 1.1). */
+export interface ApiVersion {
+  readonly id: string
+  /** `temperature`, `top_p` and `top_k`, whatever the model. */
+  readonly removesSamplingParameters: boolean
+  /** A `document` block placed directly in a message of the assistant. */
+  readonly refusesAssistantDocuments: boolean
+  /** `citations` on a text block of the user. */
+  readonly refusesUserCitations: boolean
 }
 
 export type TierName = 'start' | 'build' | 'scale'
@@ -175,6 +187,13 @@ export interface TierLimits extends MinuteLimits {
 /** The realtime limits per minute of one model in a tier. */
 export function minuteLimitsOf(rules: ApiRules, tier: TierName, model: Model): MinuteLimits {
   return model.rateClass === 'fable' ? rules.tiers[tier].fableClass : rules.tiers[tier]
+}
+
+export function findApiVersion(
+  { apiVersions }: Pick<ApiRules, 'apiVersions'>,
+  id: string,
+): ApiVersion | null {
+  return apiVersions.find((version) => version.id === id) ?? null
 }
 
 export function findModel(catalogue: Catalogue, name: string): Model | null {

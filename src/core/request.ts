@@ -5,7 +5,7 @@ export type MessageRequest = JsonObject
 
 /** What travels in HTTP headers and decides how the whole batch is read (claude-api.md 1). */
 export interface ApiSettings {
-  /** `anthropic-version`: `2023-06-01` or `2026-10-21`. */
+  /** The header `anthropic-version`, as in `ApiRules.apiVersions`. */
   readonly apiVersion: string
   /** `anthropic-beta`, sorted. */
   readonly betas: readonly string[]

@@ -148,6 +148,16 @@ const tier = Type.Object(
   strict,
 )
 
+const apiVersion = Type.Object(
+  {
+    id: date,
+    removesSamplingParameters: Type.Boolean(),
+    refusesAssistantDocuments: Type.Boolean(),
+    refusesUserCitations: Type.Boolean(),
+  },
+  strict,
+)
+
 const LimitFacts = Type.Object(
   {
     cacheLookbackPositions: fact(count),
@@ -173,7 +183,7 @@ const LimitFacts = Type.Object(
     schemaOptionalsMax: fact(count),
     schemaUnionsMax: fact(count),
     schemaFormats: fact(Type.Array(name)),
-    apiVersions: fact(Type.Array(name)),
+    apiVersions: fact(Type.Array(apiVersion, { minItems: 1 })),
     batchOutputBeta: fact(name),
     tiers: fact(Type.Object({ start: tier, build: tier, scale: tier }, strict)),
     batchLatencyMs: fact(Type.Array(count, { minItems: 1 })),

@@ -200,6 +200,16 @@ test('the models before Opus 4.5 and Sonnet 4.6, and Haiku 4.5, drop the thinkin
   ])
 })
 
+test('version 2026-10-21 takes away the three things of claude-api.md 1.1, the one before it nothing', () => {
+  assert.deepEqual(
+    catalogue.rules.apiVersions.map(({ id, ...takes }) => [id, Object.values(takes)]),
+    [
+      ['2023-06-01', [false, false, false]],
+      ['2026-10-21', [true, true, true]],
+    ],
+  )
+})
+
 test('the tiers have the limits of claude-api.md 2.9 and 6.4', () => {
   const { tiers } = catalogue.rules
   assert.deepEqual(

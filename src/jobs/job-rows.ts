@@ -4,8 +4,9 @@ import type { JobSettings } from '../core/job.ts'
 import { isObject, type Json, type JsonObject } from '../core/json.ts'
 import type { ApiSettings, MessageRequest } from '../core/request.ts'
 import type { InputRow, InvalidRow } from '../core/rows.ts'
+import { API_VERSIONS } from './api-versions.ts'
 import type { Attachments } from './attachments.ts'
-import { API_VERSIONS, type JobFile } from './job-schema.ts'
+import type { JobFile } from './job-schema.ts'
 import { type ModelRules, modelResolver } from './job-settings.ts'
 import { jsonFault } from './jsonl.ts'
 import type { InputRecord, RecordSource } from './record-source.ts'
@@ -230,7 +231,7 @@ function overridesOf(columns: JsonObject, recipe: RowRecipe, report: Report): Ro
     )
   }
   const apiVersion = given(overrides.api_version)
-  if (apiVersion !== null && !API_VERSIONS.includes(apiVersion)) {
+  if (apiVersion !== null && !API_VERSIONS.some((version) => version === apiVersion)) {
     report(
       'bad_override',
       `"${overrides.api_version}" holds no API version`,

@@ -1,14 +1,9 @@
 import { type Static, Type } from 'typebox'
 import type { JsonObject } from '../core/json.ts'
+import { API_VERSIONS, DEFAULT_API_VERSION } from './api-versions.ts'
 
 // The job file as a schema: the authority for what a job may say. `title` says in a few words what is expected there,
 // for error messages; `description` is for editors and docs/reference/job.schema.json, which is made from this file.
-
-/** `anthropic-version` (claude-api.md 1): anything else is refused. */
-export const API_VERSIONS: readonly unknown[] & readonly ['2023-06-01', '2026-10-21'] = [
-  '2023-06-01',
-  '2026-10-21',
-]
 
 const strict = { additionalProperties: false } as const
 
@@ -204,10 +199,15 @@ export const JobSchema = Type.Object(
       }),
     ),
     api_version: Type.Optional(
-      Type.Union([Type.Literal(API_VERSIONS[0]), Type.Literal(API_VERSIONS[1])], {
-        title: '2023-06-01 or 2026-10-21',
-        description: 'The header anthropic-version. Default: 2023-06-01.',
-      }),
+      Type.Unsafe<string>(
+        Type.Union(
+          API_VERSIONS.map((version) => Type.Literal(version)),
+          {
+            title: API_VERSIONS.join(' or '),
+            description: `The header anthropic-version. Default: ${DEFAULT_API_VERSION}.`,
+          },
+        ),
+      ),
     ),
     betas: Type.Optional(
       Type.Array(Type.String({ title: 'a beta name' }), {

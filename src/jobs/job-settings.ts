@@ -6,15 +6,9 @@ import type { JobSettings, StatedSizes } from '../core/job.ts'
 import type { JsonObject } from '../core/json.ts'
 import { type Catalogue, findModel, type Model } from '../core/models.ts'
 import { parseUsd } from '../core/money.ts'
+import { DEFAULT_API_VERSION } from './api-versions.ts'
 import type { JobFile } from './job-schema.ts'
 import type { JobPath } from './job-text.ts'
-
-/**
- * `2023-06-01` has no announced end and every parameter that exists works with it; `2026-10-21` only takes things away
- * (sampling parameters, some blocks: claude-api.md 1.1). So a job that says nothing means the same tomorrow, and a job
- * that says `temperature: 0` is not refused for a version that it never asked for. `plan` shows the version.
- */
-export const DEFAULT_API_VERSION = '2023-06-01'
 
 const DEFAULT_MAX_ATTEMPTS = 3
 /** The lowest limits: a plan made for them is kept by every account. */

@@ -10,6 +10,7 @@ import type { Catalogue } from '../core/models.ts'
 import { nearest } from '../core/nearest.ts'
 import type { ApiSettings, MessageRequest } from '../core/request.ts'
 import type { InputRow, InvalidRow } from '../core/rows.ts'
+import { DEFAULT_API_VERSION } from './api-versions.ts'
 import { Attachments } from './attachments.ts'
 import { checkJobShape } from './check-job-shape.ts'
 import type { JobDefinition } from './define-job.ts'
@@ -17,13 +18,7 @@ import { emptyInput, openInput, type RowsInput } from './input.ts'
 import { problemOf, readOutputSchema, readPrompt } from './job-prompt.ts'
 import { OWN_PARAMS, type RowRecipe, renderRows, requestOf } from './job-rows.ts'
 import { type JobFile, type JobInput, JobSchema } from './job-schema.ts'
-import {
-  DEFAULT_API_VERSION,
-  type JobReading,
-  type ModelRules,
-  settingsOf,
-  statedSizesOf,
-} from './job-settings.ts'
+import { type JobReading, type ModelRules, settingsOf, statedSizesOf } from './job-settings.ts'
 import { type JobPath, parseJobText, pathText } from './job-text.ts'
 import { openJsonl } from './jsonl.ts'
 import { type Environment, expandVariables } from './path-variables.ts'

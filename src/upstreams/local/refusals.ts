@@ -1,7 +1,7 @@
 import type { Problem } from '../../core/errors.ts'
 import type { Instant } from '../../core/instant.ts'
 import { isObject, type Json, type JsonObject } from '../../core/json.ts'
-import { type Catalogue, findModel, isRetired, type Model } from '../../core/models.ts'
+import { type Catalogue, findApiVersion, findModel, isRetired, type Model } from '../../core/models.ts'
 import type { ApiSettings } from '../../core/request.ts'
 import type { ApiError } from '../upstream.ts'
 import { positionsOf } from './cache.ts'
@@ -36,7 +36,6 @@ const KNOWN_FIELDS = new Set(
    inference_geo metadata service_tier stop_sequences stream temperature top_p top_k`.split(/\s+/),
 )
 const SAMPLING = ['temperature', 'top_p', 'top_k'] as const
-const VERSION_WITHOUT_SAMPLING = '2026-10-21'
 
 export function checkCall(request: unknown, context: RefusalContext): Checked {
   if (!isObject(request)) return refused('Input should be a valid dictionary')
@@ -62,7 +61,10 @@ export function promptTooLong(tokens: number, model: Model): ApiError | null {
   return { status: 400, type: 'invalid_request_error', message }
 }
 
-function shapeProblem(request: JsonObject, { tier, apiVersion, betas }: RefusalContext): string | null {
+function shapeProblem(
+  request: JsonObject,
+  { tier, apiVersion, betas, catalogue }: RefusalContext,
+): string | null {
   for (const field of ['model', 'max_tokens', 'messages']) {
     if (request[field] === undefined) return `${field}: Field required`
   }
@@ -77,7 +79,7 @@ function shapeProblem(request: JsonObject, { tier, apiVersion, betas }: RefusalC
     }
   }
   if (Number(maxTokens) < (tier === 'batch' ? 1 : 0)) return 'max_tokens: must be greater than or equal to 1'
-  if (apiVersion === VERSION_WITHOUT_SAMPLING) {
+  if (findApiVersion(catalogue.rules, apiVersion)?.removesSamplingParameters) {
     const sampling = SAMPLING.find((field) => request[field] !== undefined)
     if (sampling !== undefined) return `${sampling}: Extra inputs are not permitted`
   }
