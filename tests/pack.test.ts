@@ -1,8 +1,18 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import packageJson from '../package.json' with { type: 'json' }
@@ -42,10 +52,49 @@ test('the package holds what runs and what explains it, and no sources or tests'
     assert.ok(top.includes(name), `${name} is in the package, beside ${top}`)
   }
   assert.ok(!top.includes('src') && !top.includes('tests'))
-  const files = readdirSync(join(installed, 'dist'), { recursive: true, encoding: 'utf8' })
+})
+
+/** Every file that one of these names by a relative path, and what those name; missing ones included. */
+function reachedFrom(files: readonly string[]): Set<string> {
+  const reached = new Set<string>()
+  const queue = [...files]
+  for (let file = queue.pop(); file !== undefined; file = queue.pop()) {
+    if (reached.has(file)) continue
+    reached.add(file)
+    if (file.endsWith('.json') || !existsSync(file)) continue
+    for (const [, path] of readFileSync(file, 'utf8').matchAll(
+      /['"](\.\.?\/[^'"\n]+\.(?:js|ts|json))['"]/g,
+    )) {
+      const named = join(dirname(file), path!)
+      // Declarations name sources as they were written; beside each stand the module and its types.
+      queue.push(...(named.endsWith('.json') ? [named] : pairOf(named)))
+    }
+  }
+  return reached
+}
+
+function pairOf(module: string): string[] {
+  const stem = module.replace(/\.(d\.ts|ts|js)$/, '')
+  return [`${stem}.js`, `${stem}.d.ts`]
+}
+
+test('dist holds what the command and the entries reach, whole, and nothing else', () => {
+  const dist = join(installed, 'dist')
+  const names = ['index.js', 'testing.js', 'cli/main.js', 'stores/worker-main.js']
+  const reached = reachedFrom(names.flatMap((name) => pairOf(join(dist, name))))
+  const files = new Set(
+    readdirSync(dist, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name)),
+  )
+  const inDist = [...reached].filter((file) => !relative(dist, file).startsWith('..'))
+  assert.ok(inDist.length > 100, `only ${inDist.length} files are reached`)
   assert.deepEqual(
-    files.filter((file) => /\.test\.|-fixture\.|test-server|\.ts$/.test(file.replace(/\.d\.ts$/, ''))),
-    [],
+    {
+      missing: inDist.filter((file) => !files.has(file)),
+      unused: [...files].filter((file) => !reached.has(file)),
+    },
+    { missing: [], unused: [] },
   )
 })
 
