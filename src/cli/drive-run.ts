@@ -65,10 +65,10 @@ async function conclude(
     const next_look_at = end.until === null ? null : formatTimestamp(end.until)
     const progress = { schema: 'tithe.in_progress/1', run: run.id, next_look_at }
     if (terminal.json) await terminal.out(`${JSON.stringify(progress)}\n`)
-    else terminal.say(`run ${run.id} is in progress; go on with 'tithe resume ${run.id}'`)
+    terminal.say(`run ${run.id} is in progress; go on with 'tithe resume ${run.id}'`)
     return 5
   }
-  if (!session.terminal.json) session.terminal.say('')
+  session.terminal.say('')
   await printReport(session, run.id, catalogue, local)
   if (output !== null) await writeResultsFile(store, run.id, output)
   const state = (await store.runs.findRuns(run.id))[0]!.state

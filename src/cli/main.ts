@@ -44,8 +44,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     return await command.run(session, parsed.args, parsed.flags)
   } catch (error) {
     if (session?.interrupted) return session.interruptedCode
-    terminal.clearStatus()
-    terminal.say(terminal.json ? JSON.stringify(errorJson(error)) : renderError(error, process.cwd()))
+    terminal.fail(terminal.json ? JSON.stringify(errorJson(error)) : renderError(error, process.cwd()))
     if (error instanceof TitheError) return error.exitCode
     if (error instanceof AssertionError) return 2
     return 3

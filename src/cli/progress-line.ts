@@ -1,3 +1,4 @@
+import { formatBytes } from '../core/figures.ts'
 import { formatDuration, formatTimestamp } from '../core/instant.ts'
 import { formatUsd } from '../core/money.ts'
 import type { RunEvent, RunProgress } from '../runs/run-deps.ts'
@@ -5,10 +6,7 @@ import type { Terminal } from './terminal.ts'
 
 /** Shows a run at work: one line drawn over on a terminal, one plain line per thing that happened elsewhere. */
 export function progressPrinter(terminal: Terminal): (event: RunEvent) => void {
-  const say = (text: string) => {
-    // Under --json whoever reads stderr wants errors; progress is in `status --json`.
-    if (!terminal.json) terminal.say(text)
-  }
+  const { say } = terminal
   return (event) => {
     switch (event.kind) {
       case 'wave':
@@ -55,10 +53,4 @@ function progressText(progress: RunProgress): string {
 
 function plural(number: number, what: string): string {
   return `${number} ${what}${number === 1 ? '' : 's'}`
-}
-
-export function formatBytes(bytes: number): string {
-  if (bytes < 1_000) return `${bytes} B`
-  if (bytes < 1_000_000) return `${(bytes / 1_000).toFixed(1)} kB`
-  return `${(bytes / 1_000_000).toFixed(1)} MB`
 }

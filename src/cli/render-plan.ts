@@ -1,5 +1,5 @@
 import { createColors } from 'picocolors'
-import { formatCount, formatPercent } from '../core/figures.ts'
+import { formatBytes, formatCount, formatPercent } from '../core/figures.ts'
 import { DAY_MS, formatDuration, HOUR_MS, MINUTE_MS } from '../core/instant.ts'
 import { formatUsd, type PicoUsd } from '../core/money.ts'
 import type { Band, GroupPlan, RoutePlan, RunPlan } from '../core/run-plan.ts'
@@ -70,7 +70,7 @@ const COUNTING: Readonly<Record<RunPlan['counting'], string>> = {
 function sizes(plan: RunPlan): string[] {
   const invalid =
     plan.invalidRows === 0 ? '' : `, and ${plural(plan.invalidRows, 'invalid row', 'invalid rows')} left out`
-  const bytes = plan.requestBytes === null ? '' : ` · ${(plan.requestBytes / 1e6).toFixed(1)} MB of requests`
+  const bytes = plan.requestBytes === null ? '' : ` · ${formatBytes(plan.requestBytes)} of requests`
   const output =
     plan.outputTokens.source === 'unknown'
       ? `output unknown, at most ${formatCount(plan.outputTokens.high)} tokens (max_tokens)`

@@ -5,6 +5,7 @@ import type { RunRecord } from '../stores/store.ts'
 import { type Home, openHome } from '../wiring.ts'
 import { type Config, readConfig } from './config.ts'
 import type { Flags } from './flags.ts'
+import { errorJson } from './render-error.ts'
 import type { Terminal } from './terminal.ts'
 
 /** One invocation of the program. Commands get everything of the outside through it. */
@@ -39,9 +40,13 @@ export function openSession(terminal: Terminal, flags: Flags, environment: NodeJ
   }
   const interrupt = () => {
     if (controller.signal.aborted) process.exit(5)
-    terminal.clearStatus()
-    terminal.say(`interrupted; nothing is lost${says === '' ? '' : `. ${says}`}`)
-    controller.abort(new TitheError('interrupted', 'interrupted', { exitCode: 5 }))
+    const error = new TitheError('interrupted', 'interrupted; nothing is lost', {
+      ...(says === '' ? {} : { hint: says }),
+      exitCode: 5,
+    })
+    const text = `${error.message}${says === '' ? '' : `. ${says}`}`
+    terminal.fail(terminal.json ? JSON.stringify(errorJson(error)) : text)
+    controller.abort(error)
   }
   process.on('SIGINT', interrupt)
   process.on('SIGTERM', interrupt)

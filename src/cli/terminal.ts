@@ -9,8 +9,10 @@ export interface Terminal {
   readonly width: number
   /** Data. Waits when the reader is slower. */
   out(text: string): Promise<void>
-  /** Progress, notes and errors. */
+  /** Progress and notes. Silent under --json, where stderr holds errors and nothing else. */
   say(text: string): void
+  /** An error, as text or as JSON. */
+  fail(text: string): void
   /** The progress line: drawn over on a terminal; the caller prints plain lines elsewhere. */
   status(text: string): void
   clearStatus(): void
@@ -24,6 +26,10 @@ export function openTerminal(json: boolean, environment: NodeJS.ProcessEnv): Ter
     process.stderr.write('\r\u001b[2K')
     drawn = false
   }
+  const fail = (text: string) => {
+    clearStatus()
+    process.stderr.write(`${text}\n`)
+  }
   const width = Math.max(60, Math.min(process.stderr.columns ?? 110, 140))
   return {
     json,
@@ -35,9 +41,9 @@ export function openTerminal(json: boolean, environment: NodeJS.ProcessEnv): Ter
       return write(process.stdout, text)
     },
     say: (text) => {
-      clearStatus()
-      process.stderr.write(`${text}\n`)
+      if (!json) fail(text)
     },
+    fail,
     status: (text) => {
       if (!live) return
       clearStatus()

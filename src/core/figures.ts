@@ -9,3 +9,10 @@ export function formatCount(value: number): string {
 export function formatPercent(share: number): string {
   return `${(share * 100).toFixed(1)} %`
 }
+
+/** `950 B`, `8.3 kB`, `63.0 MB` */
+export function formatBytes(bytes: number): string {
+  if (bytes < 1_000) return `${bytes} B`
+  if (bytes < 1_000_000) return `${(bytes / 1_000).toFixed(1)} kB`
+  return `${(bytes / 1_000_000).toFixed(1)} MB`
+}

@@ -1,5 +1,5 @@
 import { TitheError } from '../core/errors.ts'
-import { DAY_MS, plusMs } from '../core/instant.ts'
+import { DAY_MS, plusMs, SECOND_MS } from '../core/instant.ts'
 import { settingsToJson } from '../core/job.ts'
 import { planJson } from '../core/plan-json.ts'
 import type { RunPlan } from '../core/run-plan.ts'
@@ -23,6 +23,7 @@ export interface BeginDeps extends Pick<RunDeps, 'holder' | 'isHolderGone'> {
   readonly ids: Ids
 }
 
+const LEASE_PATIENCE_MS = SECOND_MS
 /** Long enough to read any input. A reader that died is known by its process being gone, on this machine at least. */
 const READING_LEASE_MS = DAY_MS
 
@@ -32,10 +33,17 @@ const READING_LEASE_MS = DAY_MS
  */
 export async function earlierRun(deps: BeginDeps, fingerprint: string): Promise<RunRecord | null> {
   const { runs } = deps.store
+  let orphan: string | null = null
   for (;;) {
     const earlier = await runs.runByFingerprint(fingerprint)
     if (earlier?.state !== 'preparing') return earlier
     const lease = await runs.leaseHolder(earlier.id)
+    if (lease === null && earlier.id !== orphan) {
+      // A run stands in the store a moment before its lease does: it is an orphan only when it still is after a while.
+      orphan = earlier.id
+      await deps.clock.sleepUntil(plusMs(deps.clock.now(), LEASE_PATIENCE_MS))
+      continue
+    }
     if (lease !== null && lease.until > deps.clock.now() && !deps.isHolderGone(lease.holder)) {
       throw new TitheError(
         'run_held',

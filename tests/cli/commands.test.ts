@@ -163,6 +163,16 @@ describe('commands', { concurrency: 2 }, () => {
     }
   })
 
+  test('a real key is not spent where nobody can be asked, and no run is left behind', async () => {
+    const cwd = folder(smallJob(3))
+    const args = ['run', 'job.yaml', '--upstream', 'anthropic', '--base-url', 'http://127.0.0.1:9']
+    const { code, stdout, stderr } = await start(cwd, args, { ANTHROPIC_API_KEY: 'sk-none' }).ended
+    assert.deepEqual([code, stdout], [2, ''])
+    assert.match(stderr, /this would spend money, and nobody can be asked\n {2}hint: .*--yes/)
+    assert.ok(!stderr.includes('sk-none'))
+    assert.match((await tithe(cwd, 'status')).stderr, /there is no run yet/)
+  })
+
   test('a home that cannot be used ends with 3 and is named', async () => {
     const cwd = folder(smallJob(3))
     const { code, stdout, stderr } = await tithe(cwd, 'run', 'job.yaml', '--home', 'rows.csv/home')

@@ -69,6 +69,13 @@ describe('runs', { concurrency: 2 }, () => {
       assert.ok(stderr.includes(`run ${status.run} is being driven by process ${status.driver}`), stderr)
       assert.match(stderr, /hint: .*tithe status .*--watch/)
     }
+    addFiles(cwd, {
+      'other.yaml': 'model: claude-opus-4-8\nmax_tokens: 9\nprompt: "{{a}}"\ninput: [{a: b}]\n',
+    })
+    const other = await tithe(cwd, 'run', 'other.yaml')
+    assert.equal(other.code, 2)
+    assert.ok(other.stderr.includes(`run ${status.run}, driven by process ${status.driver}`), other.stderr)
+    assert.equal((await statusOf(cwd)).run, status.run, 'no run is left behind')
     assert.equal((await tithe(cwd, 'report')).code, 0)
     assert.equal((await tithe(cwd, 'results')).stdout, '')
 
@@ -106,10 +113,12 @@ describe('runs', { concurrency: 2 }, () => {
 
   test('resume --once does what is due and comes back with 5 until the run is over', async () => {
     const cwd = folder(smallJob(300))
-    const driving = start(cwd, ['run', 'job.yaml', '--real-time'])
-    await driving.says('accepted at')
+    const driving = start(cwd, ['run', 'job.yaml', '--real-time', '--json'])
+    while ((await tithe(cwd, 'status', '--json')).stdout.includes('"batch_id":"') === false);
     driving.child.kill('SIGINT')
-    assert.equal((await driving.ended).code, 5)
+    const interrupted = await driving.ended
+    assert.deepEqual([interrupted.code, interrupted.stdout], [5, ''])
+    assert.match(JSON.parse(interrupted.stderr).hint, /tithe resume r/)
     const codes: (number | null)[] = []
     let last: Ended | null = null
     while (codes.length < 40 && codes.at(-1) !== 0) {

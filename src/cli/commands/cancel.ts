@@ -16,7 +16,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
     const { terminal } = session
     if (terminal.json)
       await terminal.out(`${JSON.stringify({ schema: 'tithe.forgotten/1', run: found.id })}\n`)
-    else terminal.say(`run ${found.id} had sent nothing; it is forgotten`)
+    terminal.say(`run ${found.id} had sent nothing; it is forgotten`)
     return 0
   }
   if (found.state === 'finished' || found.state === 'canceled') {

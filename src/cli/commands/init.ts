@@ -18,6 +18,6 @@ export async function run(session: Session, args: readonly string[]): Promise<nu
   }
   const { terminal } = session
   if (terminal.json) await terminal.out(`${JSON.stringify({ schema: 'tithe.init/1', file })}\n`)
-  else terminal.say(`wrote ${file}; next: tithe plan ${file}`)
+  terminal.say(`wrote ${file}; next: tithe plan ${file}`)
   return 0
 }

@@ -17,10 +17,10 @@ export async function run(session: Session, args: readonly string[], flags: Flag
     await terminal.out(`${JSON.stringify(planJson(plan), null, 2)}\n`)
   } else {
     await terminal.out(`${renderPlan(plan, { ...terminal, ...options })}\n`)
-    if (job.stated === null) {
-      terminal.say(`\nnext: tithe try ${args[0]}   (a few rows, answered now)\n      tithe run ${args[0]}`)
-    }
   }
   checkPlan(plan)
+  if (job.stated === null) {
+    terminal.say(`\nnext: tithe try ${args[0]}   (a few rows, answered now)\n      tithe run ${args[0]}`)
+  }
   return 0
 }

@@ -27,7 +27,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
     const { terminal } = session
     const wrote = { schema: 'tithe.results/1', run: id, file: flags['output'] }
     if (terminal.json) await terminal.out(`${JSON.stringify(wrote)}\n`)
-    else terminal.say(`wrote ${flags['output']}`)
+    terminal.say(`wrote ${flags['output']}`)
     return 0
   }
   if (raw) {

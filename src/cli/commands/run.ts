@@ -8,8 +8,8 @@ import { settingsFromJson } from '../../core/job.ts'
 import { formatUsd } from '../../core/money.ts'
 import type { RunPlan } from '../../core/run-plan.ts'
 import { fingerprintJob } from '../../jobs/fingerprint.ts'
-import { beginRun, earlierRun } from '../../runs/begin-run.ts'
-import { refuseHeld } from '../../runs/driver.ts'
+import { type BeginDeps, beginRun, earlierRun } from '../../runs/begin-run.ts'
+import { driverOf, refuseHeld } from '../../runs/driver.ts'
 import type { RunRecord } from '../../stores/store.ts'
 import { catalogueFor, isHolderGone, planningDeps, THIS_PROCESS, type UpstreamChoice } from '../../wiring.ts'
 import { chooseUpstream, describeUpstream } from '../choose-upstream.ts'
@@ -61,6 +61,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
       },
     )
   }
+  if (choice.kind === 'local') await refuseBusyHome(deps)
   const begun = await beginRun(
     deps,
     job,
@@ -68,7 +69,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
     planningDeps(catalogue, flags['exact'] === true),
     planningOptions(flags),
     (plan) => {
-      if (!terminal.json) terminal.say(renderPlan(plan, { ...terminal, allModels: false }))
+      terminal.say(renderPlan(plan, { ...terminal, allModels: false }))
       return consents(session, plan, choice, flags)
     },
   )
@@ -77,6 +78,22 @@ export async function run(session: Session, args: readonly string[], flags: Flag
     return 2
   }
   return goOn(session, begun, choice, flags, output)
+}
+
+/** The local service of a home is one process's: said before the run stands in the store, not after. */
+async function refuseBusyHome(deps: BeginDeps): Promise<void> {
+  for (const { id, state, upstreamKind } of await deps.store.runs.findRuns('')) {
+    if (state !== 'running' || upstreamKind !== 'local') continue
+    const driver = await driverOf(id, { ...deps, wallClock: deps.clock })
+    if (driver === null) continue
+    throw new TitheError(
+      'home_busy',
+      `run ${id}, driven by process ${driver}, has the local upstream of this home`,
+      {
+        hint: 'wait for it, or give this run a home of its own: --home <dir>',
+      },
+    )
+  }
 }
 
 /** Asks before money is spent on a real key; the local upstream costs nothing. */
