@@ -209,6 +209,11 @@ export interface CrashPoint {
   readonly when: 'before' | 'after'
 }
 
+/** Stops a driver at one of its writing calls while something else takes place: another driver, for one. */
+export interface Pause extends CrashPoint {
+  readonly meanwhile: (call: string) => Promise<unknown>
+}
+
 export interface Driven {
   readonly end: DriveEnd | 'crashed'
   /** Writing calls of store and upstream that this driver made. */
@@ -219,7 +224,7 @@ export interface Driven {
 /** Drives the run in a process of its own, which may die. */
 export async function driveWorld(
   world: World,
-  options: { crash?: CrashPoint; upstream?: Upstream; drive?: Partial<DriveOptions> } = {},
+  options: { crash?: CrashPoint; pause?: Pause; upstream?: Upstream; drive?: Partial<DriveOptions> } = {},
 ): Promise<Driven> {
   let calls = 0
   let dead = false
@@ -237,7 +242,13 @@ export async function driveWorld(
             dead = true
             throw new Crash()
           }
+          const { pause } = options
+          const isPause = pause?.call === calls
+          if (isPause && pause.when === 'before') {
+            return pause.meanwhile(String(name)).then(() => Reflect.apply(value, object, args))
+          }
           const answer: unknown = Reflect.apply(value, object, args)
+          if (isPause) return Promise.resolve(answer).finally(() => pause.meanwhile(String(name)))
           if (!isCrash) return answer
           dead = true
           if (answer instanceof Promise) {
