@@ -6,7 +6,7 @@ import type { Instant } from './instant.ts'
 import { variantOf } from './job.ts'
 import type { PrefixPosition, RowProfile } from './job-profile.ts'
 import { isObject } from './json.ts'
-import { type Catalogue, findModel, type Model } from './models.ts'
+import { type Catalogue, findModel, type Model, minimumCacheableTokens } from './models.ts'
 import { PrefixMemory, prefixHashes } from './prefix-hash.ts'
 import { type BlockMemory, marksOf, promptBlocks } from './prompt.ts'
 import type { MessageRequest } from './request.ts'
@@ -87,6 +87,7 @@ export class RowDescriber {
         variant: variantOf(row),
         prefixes,
         promptTokens: { low: estimate.low, best: estimate.best, high: estimate.high },
+        ...(model && { minimumTokens: minimumCacheableTokens(model, this.#at) }),
         ownBytes: blocks.slice(row.sharedBlocks).reduce((sum, block) => sum + block.sizeBytes, 0),
         paramsBytes: stored.paramsBytes,
         maxTokens: typeof request['max_tokens'] === 'number' ? request['max_tokens'] : 0,

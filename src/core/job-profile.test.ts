@@ -96,6 +96,16 @@ test('rows that are billed or sent differently are kept apart', () => {
   assert.deepEqual([profile.rows, profile.invalidRows, profile.counting], [4, 1, 'sampled'])
 })
 
+test('a mark of the job’s own on fewer tokens than the minimum takes a slot and writes nothing', () => {
+  const profiler = profileJob([])
+  const marks = [position('short', 500, { mark: '1h' }), position('long', 1_024, { mark: '5m' })]
+  profiler.add(row(0, marks.slice(0, 1), { minimumTokens: 1_024 }))
+  profiler.add(row(1, marks, { minimumTokens: 1_024 }))
+  const [pool] = profiler.profile('exact').pools
+  assert.deepEqual(pool!.sums.best[0]!.ownMarkTokens, { '5m': 1_024, '1h': 0 })
+  assert.deepEqual([pool!.rowsWithOwnMarks, pool!.ownMarksMax], [2, 2])
+})
+
 test('a warning that many rows have is shown once, with their number', () => {
   const profiler = profileJob([])
   const warnings = [problem('odd', 'something is odd', { severity: 'warning' })]

@@ -33,6 +33,8 @@ export interface RowProfile {
   /** Candidate positions only, shallow first. */
   readonly prefixes: readonly PrefixPosition[]
   readonly promptTokens: Band<number>
+  /** Of its model: a mark on fewer tokens writes nothing. Absent: unknown, every mark writes. */
+  readonly minimumTokens?: number
   /** Bytes of the prompt that the template does not share. */
   readonly ownBytes: number
   /** Exact bytes of `params` as sent, without Tithe's marks. */
@@ -54,7 +56,7 @@ export interface BracketSums {
   rows: number
   promptTokens: number
   maxTokens: number
-  /** Tokens up to each row's deepest mark of its own, by the TTL of that mark. */
+  /** Tokens up to each row's deepest mark of its own that writes anything, by the TTL of that mark. */
   ownMarkTokens: { '5m': number; '1h': number }
 }
 
@@ -225,7 +227,7 @@ export function profileJob(cuts: readonly number[]): JobProfiler {
       const own = row.prefixes.filter((position) => position.mark !== null)
       if (own.length > 0) pool.rowsWithOwnMarks++
       pool.ownMarksMax = Math.max(pool.ownMarksMax, own.length)
-      const deepestOwn = own.at(-1)
+      const deepestOwn = own.findLast(({ tokens }) => tokens >= (row.minimumTokens ?? 0))
       const brackets = { low: 0, best: 0, high: 0 }
       for (const estimate of ESTIMATES) {
         const tokens = row.promptTokens[estimate]
