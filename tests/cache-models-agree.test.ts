@@ -9,8 +9,8 @@ import { marksOf, promptBlocks } from '../src/core/prompt.ts'
 import { Cache, cachePromptOf, positionsOf } from '../src/upstreams/local/cache.ts'
 
 /**
- * Two models of one cache, written apart from the same documentation: the core's, which plans with it, and the local
- * upstream's, which bills by it. They share no code; here they see the same requests and must agree on every token.
+ * Two models of one cache, written apart from the same documentation: the core's, which plans are held against, and the
+ * local upstream's, which bills by it. They share no code; here they see the same requests and must agree on every token.
  */
 
 const RULES = {
