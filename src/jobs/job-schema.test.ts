@@ -21,6 +21,40 @@ test('the published schema is a valid JSON Schema that accepts the starter and r
   assert.ok(!validate({ ...starter, sytem: 'x' }))
 })
 
+test('the schema says nothing that the walker of shapes does not know', () => {
+  const known = [
+    '$schema',
+    '$id',
+    'title',
+    'description',
+    'type',
+    'anyOf',
+    'const',
+    'items',
+    'required',
+    'properties',
+  ]
+  known.push(
+    'patternProperties',
+    'additionalProperties',
+    'minimum',
+    'maximum',
+    'minLength',
+    'maxLength',
+    'minItems',
+  )
+  const visit = (schema: unknown): void => {
+    if (Array.isArray(schema)) schema.forEach(visit)
+    if (typeof schema !== 'object' || schema === null || Array.isArray(schema)) return
+    for (const [key, value] of Object.entries(schema)) {
+      assert.ok(known.includes(key), key)
+      if (key === 'properties' || key === 'patternProperties') Object.values(value).forEach(visit)
+      else if (key === 'anyOf' || key === 'items') visit(value)
+    }
+  }
+  visit(JSON.parse(jobSchemaJson()))
+})
+
 test('every key has a description for editors and a short name for errors', () => {
   for (const [key, schema] of Object.entries(JobSchema.properties)) {
     const { title, description } = schema as { title?: string; description?: string }

@@ -12,12 +12,12 @@ import type { ApiSettings, MessageRequest } from '../core/request.ts'
 import type { InputRow, InvalidRow } from '../core/rows.ts'
 import { DEFAULT_API_VERSION } from './api-versions.ts'
 import { Attachments } from './attachments.ts'
-import { checkJobShape } from './check-job-shape.ts'
+import { checkJobShape, JOB_KEYS } from './check-job-shape.ts'
 import type { JobDefinition } from './define-job.ts'
 import { emptyInput, openInput, type RowsInput } from './input.ts'
 import { problemOf, readOutputSchema, readPrompt } from './job-prompt.ts'
 import { OWN_PARAMS, type RowRecipe, renderRows, requestOf } from './job-rows.ts'
-import { type JobFile, type JobInput, JobSchema } from './job-schema.ts'
+import type { JobFile, JobInput } from './job-schema.ts'
 import { type JobReading, type ModelRules, settingsOf, statedSizesOf } from './job-settings.ts'
 import { type JobPath, parseJobText, pathText } from './job-text.ts'
 import { openJsonl } from './jsonl.ts'
@@ -257,7 +257,7 @@ function shapedJob(
     if (key === undefined) continue
     misshapen.add(key)
     // `modle: …` is one slip, not an unknown key and a missing one.
-    if (found.code === 'unknown_key') meant.push(nearest(key, Object.keys(JobSchema.properties)) ?? key)
+    if (found.code === 'unknown_key') meant.push(nearest(key, JOB_KEYS) ?? key)
   }
   const job = Object.fromEntries(Object.entries(given).filter(([key]) => !misshapen.has(key))) as JobFile
   return { job, broken: new Set([...misshapen, ...meant]), rowsInput }
