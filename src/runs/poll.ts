@@ -5,25 +5,21 @@ import { askAgainAt, record, type StopReason } from './submit.ts'
 
 /** Without a `retry-after` from the server: the interval of the API's own samples (claude-api.md 2.5). */
 const POLL_INTERVAL_MS = MINUTE_MS
-/** A batch may be 404 for some seconds after its create (claude-api.md 2.5). */
+/** A batch may be 404 for a short while (claude-api.md 2.5), and one that is given up too early is paid for nothing. */
 const NOT_FOUND_PATIENCE_MS = 2 * MINUTE_MS
+const ASK_AGAIN_MS = MINUTE_MS / 4
 
 /** Asks how a batch stands. */
 export async function poll(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
   const { deps, run, fence } = context
   const id = submission.upstreamBatchId!
-  const answer = await deps.upstream.retrieveBatch(id)
-  const now = context.now()
+  const giveUpAt = plusMs(context.now(), NOT_FOUND_PATIENCE_MS)
+  let answer = await deps.upstream.retrieveBatch(id)
+  while (answer === null && context.now() < giveUpAt) {
+    await deps.runtime.clock.sleepUntil(plusMs(context.now(), ASK_AGAIN_MS), deps.signal)
+    answer = await deps.upstream.retrieveBatch(id)
+  }
   if (answer === null) {
-    if (submission.intentAt !== null && now - submission.intentAt < NOT_FOUND_PATIENCE_MS) {
-      unfenced(
-        await deps.store.runs.touchSubmission(run.id, fence, submission.number, {
-          nextPollAt: plusMs(now, POLL_INTERVAL_MS / 4),
-        }),
-        run.id,
-      )
-      return null
-    }
     return `batch ${id} is known to exist, but the upstream answers 404: another key or workspace, or it was deleted`
   }
   context.learnServerTime(answer.headers)
@@ -35,7 +31,7 @@ export async function poll(context: RunContext, submission: SubmissionRecord): P
     })
     return null
   }
-  const change = { nextPollAt: askAgainAt(now, answer.headers.retryAfterMs, POLL_INTERVAL_MS) }
+  const change = { nextPollAt: askAgainAt(context.now(), answer.headers.retryAfterMs, POLL_INTERVAL_MS) }
   unfenced(await deps.store.runs.touchSubmission(run.id, fence, submission.number, change), run.id)
   deps.emit({ kind: 'polled', submission: { ...submission, ...change } })
   return null

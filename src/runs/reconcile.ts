@@ -11,6 +11,8 @@ import { acceptAs, record, returnRows, type StopReason } from './submit.ts'
 const PRESUME_LOST_AFTER_MS = 30 * MINUTE_MS
 const LOOK_AGAIN_MS = MINUTE_MS
 const LIST_PAGE = 100
+/** A line that is not of our submission proves nothing alone; so many in a row do. Reading all of a large file would be dear. */
+const FOREIGN_LINES_MAX = 100
 
 /**
  * Finds out what became of a create whose answer we never recorded. Row count and place in the list make a candidate,
@@ -75,21 +77,24 @@ async function candidatesFor(context: RunContext, submission: SubmissionRecord):
   }
 }
 
-/** Unknown while no result can be read: an ended batch has some, but they may come late (claude-api.md 2.5). */
+/** One line of ours is proof. Unknown while no result can be read: they may come late (claude-api.md 2.5). */
 async function isOurs(
   context: RunContext,
   submission: SubmissionRecord,
   batch: MessageBatch,
 ): Promise<'yes' | 'no' | 'unknown'> {
+  let foreign = 0
   try {
     for await (const line of context.deps.upstream.batchResults(batch.id)) {
       const result = parseResultLine(Buffer.from(line).toString('utf8'))
       if (result === null) return 'unknown'
       const id = parseCustomId(result.customId)
-      return id?.run === context.run.id && id.submission === submission.number ? 'yes' : 'no'
+      if (id?.run === context.run.id && id.submission === submission.number) return 'yes'
+      foreign += 1
+      if (foreign === FOREIGN_LINES_MAX) break
     }
   } catch (error) {
     if (!(error instanceof TitheError) || error.code !== 'not_found_error') throw error
   }
-  return 'unknown'
+  return foreign > 0 ? 'no' : 'unknown'
 }

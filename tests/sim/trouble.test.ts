@@ -363,3 +363,41 @@ test('a driver that was thought dead comes back in the middle of a create and wr
     }
   }
 })
+
+test('a lost create is found although its results begin with a line that is not of it', async () => {
+  const world = await openWorld({ rows: 100 })
+  let creates = 0
+  const odd = withUpstream(world, (local) => ({
+    async createBatch(body, context) {
+      creates += 1
+      const answer = await local.createBatch(body, context)
+      return creates === 2 ? { kind: 'ambiguous', reason: 'the connection was lost' } : answer
+    },
+    async *batchResults(id: string) {
+      yield Buffer.from(JSON.stringify({ custom_id: 'another', result: { type: 'expired' } }))
+      yield* local.batchResults(id)
+    },
+  }))
+  assert.deepEqual((await driveWorld(world, { upstream: odd })).end, { kind: 'finished' })
+  await isPaidOnce(world, 100)
+})
+
+test('a batch that is 404 for a minute is neither given up by a cancel nor a reason to stop', async () => {
+  for (const cancel of [false, true]) {
+    const world = await openWorld({ rows: 12, local: { batchLatencyMs: [2 * HOUR_MS] } })
+    await driveWorld(world, { drive: { once: true } })
+    await world.clock.sleepUntil((world.clock.now() + HOUR_MS) as Instant)
+    let goneUntil: Instant | null = null
+    const forgetful = withUpstream(world, (local) => ({
+      retrieveBatch(id: string) {
+        goneUntil ??= (world.clock.now() + MINUTE_MS) as Instant
+        return world.clock.now() < goneUntil ? Promise.resolve(null) : local.retrieveBatch(id)
+      },
+    }))
+    const { end } = await driveWorld(world, { upstream: forgetful, drive: { cancel } })
+    assert.deepEqual(end, { kind: 'finished' }, `cancel ${cancel}`)
+    const { counts, invoice } = await finalState(world)
+    assert.equal(invoice.equal, true, invoice.differences.join('\n'))
+    assert.equal(invoice.lines, counts.succeeded)
+  }
+})
