@@ -22,7 +22,7 @@ const STEPS = 'in dollars per million tokens, in steps of 0.00002'
 
 /**
  * A catalogue whose named models cost what the contract says. What the contract leaves out keeps its published ratio:
- * cache classes follow `input`, higher bands follow the lowest. Fast mode keeps its published rates. The version
+ * cache classes follow `input`, higher price bands follow the lowest. Fast mode keeps its published rates. The version
  * changes with the rates, so that entries tell which book priced them.
  *
  * `foreign` names models of another Messages server, which may be unknown here: they join the catalogue.

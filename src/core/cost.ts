@@ -27,7 +27,7 @@ export interface ChargesBesideTokens {
 
 /**
  * What one answer cost, exactly, by class (claude-api.md 3.15). The size of the whole prompt, cached tokens included,
- * picks the band, and the band prices the whole request, output included. Batch and US inference multiply every token
+ * picks the price band, which holds for the whole request, output included. Batch and US inference multiply every token
  * class; web searches keep their price. `priority` is priced like standard: it is a commitment bought elsewhere.
  */
 export function costOf(usage: Usage, price: Price, { webSearchPicoUsd }: ChargesBesideTokens): Cost {
@@ -72,7 +72,7 @@ export function savingsOf(costPicoUsd: bigint, realtimePicoUsd: bigint): number 
   return Number(((realtimePicoUsd - costPicoUsd) * 1_000_000_000n) / realtimePicoUsd) / 1e9
 }
 
-/** The band that holds for a prompt of this size. */
+/** The price band that holds for a prompt of this size. */
 export function bandOf(price: Price, tokens: number): PriceBand {
   const band = price.bands.find(
     ({ promptTokensMax }) => promptTokensMax === null || tokens <= promptTokensMax,

@@ -21,7 +21,7 @@ export interface Rates {
   readonly output: bigint
 }
 
-/** Rates for prompts of up to `promptTokensMax` tokens; null in the last band (claude-api.md 4, Haiku 5.5). */
+/** Rates for prompts of up to `promptTokensMax` tokens; null in the last price band (claude-api.md 4, Haiku 5.5). */
 export interface PriceBand {
   readonly promptTokensMax: number | null
   readonly rates: Rates
@@ -33,7 +33,7 @@ export interface Ratio {
   readonly denominator: bigint
 }
 
-/** The prices of one model from one date on, bands by ascending prompt size. */
+/** The prices of one model from one date on, price bands by ascending prompt size. */
 export interface Price {
   readonly model: string
   readonly from: string

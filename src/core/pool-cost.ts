@@ -26,7 +26,7 @@ export interface PricedPool {
   readonly price: Price
   /** Tokens of that model for each token of the profile. */
   readonly tokenRatio: Band<number>
-  /** By bracket of the profile, for each end of the band: the price with the one band that holds there. */
+  /** By bracket of the profile, for each end of the band: the price with the one price band that holds there. */
   readonly bracketPrices: Readonly<Record<Estimate, readonly Price[]>>
 }
 
@@ -37,7 +37,7 @@ export function pricedPool(
 ): PricedPool {
   const pricesAt = (ratio: number): Price[] =>
     [...cuts, null].map((cut) => {
-      // Above the last cut no band ends; a token more than the last cut lies in it.
+      // Above the last cut no price band ends; a token more than the last cut lies in it.
       const inside = cut ?? (cuts.at(-1) ?? 0) + 1
       const band = bandOf(on.price, inside * ratio)
       return { ...on.price, bands: [{ promptTokensMax: null, rates: band.rates }] }

@@ -84,7 +84,7 @@ function priceOf(usage: InvoiceUsage, table: InvoicePrices): InvoicePrice | null
   return inForce
 }
 
-/** The whole prompt, cached tokens included, decides the band, and the band the whole request (claude-api.md 4). */
+/** The whole prompt, cached tokens included, decides the price band of the whole request (claude-api.md 4). */
 function ratesOf(usage: InvoiceUsage, price: InvoicePrice): InvoiceRates {
   if (usage.speed === 'fast' && price.fast !== null) return price.fast
   const prompt =
@@ -92,7 +92,7 @@ function ratesOf(usage: InvoiceUsage, price: InvoicePrice): InvoiceRates {
   for (const band of price.bands) {
     if (band.promptTokensMax === null || prompt <= band.promptTokensMax) return band.rates
   }
-  throw new RangeError(`the price of ${price.model} has no band for a prompt of ${prompt} tokens`)
+  throw new RangeError(`the price of ${price.model} has no price band for a prompt of ${prompt} tokens`)
 }
 
 function exactly(product: bigint, denominator: bigint): bigint {
