@@ -14,7 +14,7 @@ if (major < 24) {
 }
 // A command loads a thousand modules; the second time they come compiled, from the folder for temporary files.
 module.enableCompileCache()
-// Rows stream by and die young. V8 now and then concludes otherwise (in 6 of 24 plans of 100,000 rows) and keeps them until
+// Rows stream by and die young. V8 now and then concludes otherwise (in 6 of 22 plans of 100,000 rows) and keeps them until
 // the next full collection: 380 to 420 MB at the peak instead of 205 to 215, in 1.4 times the time.
 setFlagsFromString('--no-allocation-site-pretenuring')
 const hasSources = existsSync(new URL('../src', import.meta.url))
