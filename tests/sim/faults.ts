@@ -1,6 +1,6 @@
 import { parseCustomId } from '../../src/core/custom-id.ts'
 import { TitheError } from '../../src/core/errors.ts'
-import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/core/instant.ts'
+import { HOUR_MS, MINUTE_MS, plusMs, SECOND_MS } from '../../src/core/instant.ts'
 import type { AnswerHeaders, BatchBody, MessageBatch, Upstream } from '../../src/upstreams/upstream.ts'
 import { RUN, type World, withUpstream } from './harness.ts'
 
@@ -22,13 +22,16 @@ export const FAULTS = [
   'retrieve: unreachable',
   'list: unreachable',
   'list: ten minutes late',
+  'list: one batch a page',
   'results: short',
   'results: cut',
   'results: lines twice',
   'results: foreign lines',
   'results: shuffled',
+  'results: another result for a row',
   'results: 404',
   'cancel: unreachable',
+  'upstream: away for half an hour',
   'message: 429',
   'message: 529',
   'message: answer lost',
@@ -70,7 +73,6 @@ const CALLS_MAX = 20_000
 /** What the upstream saw and what must not have been. */
 export interface Watched {
   readonly violations: string[]
-  creates: number
   lostMessages: number
 }
 
@@ -89,14 +91,17 @@ export function faultyUpstream(
   random: () => number,
   pollAfterMs: number,
 ): FaultyWorld {
-  const watched: Watched = { violations: [], creates: 0, lostMessages: 0 }
+  const watched: Watched = { violations: [], lostMessages: 0 }
   const below = (limit: number) => Math.floor(random() * limit)
   const unreachable = (retry: 'safe' | 'unknown' = 'safe') =>
     new TitheError('upstream_unreachable', 'the connection was lost', { retry, exitCode: 3 })
   let calls = 0
+  let awayUntil = world.clock.now()
   const draw = (call: string) => {
     calls += 1
     if (calls > CALLS_MAX) throw new Error(`the upstream was asked ${CALLS_MAX} times`)
+    if (faults.draw('upstream') !== null) awayUntil = plusMs(world.clock.now(), HOUR_MS / 2)
+    if (world.clock.now() < awayUntil) throw unreachable()
     return faults.draw(call)
   }
   let strangers = 0
@@ -128,7 +133,6 @@ export function faultyUpstream(
           break
       }
       const answer = await local.createBatch(seen, context)
-      if (answer.kind === 'accepted') watched.creates += 1
       if (fault === null || answer.kind !== 'accepted') return answer
       return { kind: 'ambiguous', reason: fault }
     },
@@ -145,8 +149,9 @@ export function faultyUpstream(
     async listBatches(query) {
       const fault = draw('list')
       if (fault === 'list: unreachable') throw unreachable()
-      const page = await local.listBatches(query)
-      if (fault === null) return page
+      const isPaged = fault === 'list: one batch a page'
+      const page = await local.listBatches(isPaged ? { ...query, limit: 1 } : query)
+      if (fault === null || isPaged) return page
       const isOld = (batch: MessageBatch) => Date.parse(batch.created_at) < world.clock.now() - 10 * MINUTE_MS
       const data = page.data.filter(isOld)
       return { ...page, data, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null }
@@ -164,6 +169,11 @@ export function faultyUpstream(
       if (fault === 'results: lines twice') lines.splice(at, 0, ...lines.slice(below(lines.length)))
       if (fault === 'results: foreign lines') lines.splice(at, 0, ...foreignLines())
       if (fault === 'results: shuffled') lines.sort(() => random() - 0.5)
+      const [first] = lines
+      if (fault === 'results: another result for a row' && first !== undefined) {
+        const { custom_id } = JSON.parse(Buffer.from(first).toString('utf8')) as { custom_id: string }
+        lines.push(Buffer.from(JSON.stringify({ custom_id, result: { type: 'expired' } })))
+      }
       yield* lines
       if (fault === 'results: cut') throw unreachable()
     },
