@@ -19,7 +19,7 @@ export function renderReport(
   const { rows } = report
   const parts = [
     `run ${run.id} · ${run.name} · ${run.state} · ${run.upstream}`,
-    `${formatCount(rows.rows)} rows: ${outcomes(report)}`,
+    `${formatCount(rows.rows)} ${rows.rows === 1 ? 'row' : 'rows'}: ${outcomes(report)}`,
   ]
   if (report.accuracy !== null) {
     const chance = run.upstreamKind === 'local' ? '; the answers are simulated, so this is chance' : ''

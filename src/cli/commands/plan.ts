@@ -20,7 +20,8 @@ export async function run(session: Session, args: readonly string[], flags: Flag
   }
   checkPlan(plan)
   if (job.stated === null) {
-    terminal.say(`\nnext: tithe try ${args[0]}   (a few rows, answered now)\n      tithe run ${args[0]}`)
+    const path = /[^\w./~-]/.test(args[0]!) ? `'${args[0]}'` : args[0]
+    terminal.say(`\nnext: tithe try ${path}   (a few rows, answered now)\n      tithe run ${path}`)
   }
   return 0
 }
