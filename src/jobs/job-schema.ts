@@ -129,7 +129,8 @@ export const JobSchema = Type.Object(
     system: Type.Optional(
       Type.Union([Type.String(), TextFile, Type.Array(SystemPart, { title: 'a list of system parts' })], {
         title: 'a text, {file: path} or a list of blocks',
-        description: 'The system prompt. Shared by all rows, and cached, as long as it holds no placeholder.',
+        description:
+          'The system prompt. Shared by all rows, and cached, as long as it holds no placeholder. file:path is short for {file: path}.',
       }),
     ),
     tools: Type.Optional(
