@@ -34,6 +34,8 @@ export type DriveEnd =
 export interface DriveOptions {
   /** One look at everything that is due, then back: for cron. */
   readonly once: boolean
+  /** With `once`: waits until something has changed. For virtual time, which stands still between processes. */
+  readonly onceUntilChange?: boolean
   /** Asks the upstream to cancel what is open and ends the rows that were not sent; what is done is kept. */
   readonly cancel?: boolean
   /** Goes on although the probe was bad, or with another budget: a human has decided. */
@@ -121,7 +123,8 @@ async function loop(context: RunContext, options: DriveOptions): Promise<DriveEn
     }
     deps.emit({ kind: 'progress', progress: await progressOf(context, until) })
     if (acted) continue
-    if (options.once) return { kind: 'in_progress', until }
+    const goesOn = options.onceUntilChange === true && context.steps === 0
+    if (options.once && !goesOn) return { kind: 'in_progress', until }
     if (until === null)
       throw new TitheError('nothing_due', `run ${run.id} has open work but nothing that will come due`)
     await deps.runtime.clock.sleepUntil(until, deps.signal)

@@ -29,6 +29,8 @@ export class RunContext {
   readonly groups: ReadonlyMap<string, GroupPlan>
   /** Group → created_at of the last batch whose rows wrote or read its entry. */
   readonly touchedAt = new Map<string, Instant>()
+  /** Changes of a submission's state by this driver. */
+  steps = 0
   spentPicoUsd = 0n
   answeredRows = 0
   readingRows = 0

@@ -165,6 +165,7 @@ export async function record(
     unfenced(answer, run.id) === 'ok',
     `submission ${submission.number} is in the state ${submission.state}`,
   )
+  context.steps += 1
 }
 
 interface CountedBody {

@@ -122,7 +122,7 @@ describe('runs', { concurrency: 2 }, () => {
     const codes: (number | null)[] = []
     let last: Ended | null = null
     while (codes.length < 40 && codes.at(-1) !== 0) {
-      last = await tithe(cwd, 'resume', '--once', '--json', ...FAST)
+      last = await tithe(cwd, 'resume', '--once', '--json')
       codes.push(last.code)
       assert.equal(last.stderr, '')
       const { schema } = JSON.parse(last.stdout)

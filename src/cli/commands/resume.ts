@@ -25,12 +25,14 @@ export async function run(session: Session, args: readonly string[], flags: Flag
     })
   }
   const budgetPicoUsd = budgetFlag(flags)
+  const choice = upstreamOfRun(session, flags, found)
   return driveRun(session, {
     run: found,
-    choice: upstreamOfRun(session, flags, found),
+    choice,
     catalogue: catalogueFor(settingsFromJson(found.settingsJson)),
     options: {
       once: flags['once'] === true,
+      onceUntilChange: choice.kind === 'local' && !choice.realTime,
       // A stopped run goes on because a human says so: a bad probe was seen and accepted.
       acceptProbe: found.state === 'stopped',
       ...(budgetPicoUsd === null ? {} : { budgetPicoUsd }),
