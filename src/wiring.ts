@@ -117,7 +117,10 @@ export async function openUpstream(
   }
   const file = join(home.dir, 'local.sqlite')
   const clock = choice.realTime ? wall : virtualClock(serviceStartOf(file, wall.now()))
-  const settings = { speed: choice.realTime ? choice.speed : 1 }
+  const settings = {
+    speed: choice.realTime ? choice.speed : 1,
+    ...(choice.concurrency === null ? {} : { concurrency: choice.concurrency }),
+  }
   const local = await openLocal({ file, clock, ids: home.ids, catalogue, settings })
   return { upstream: local, clock, local, close: () => local.close() }
 }
