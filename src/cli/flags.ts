@@ -109,7 +109,7 @@ export const COMMANDS: readonly Command[] = [
         flags: '--models',
         doc: 'price the job on every current model, with its tokenizer and what it would refuse',
       },
-      UPSTREAM_FLAGS[0]!,
+      UPSTREAM_FLAGS[1]!,
     ],
     examples: [
       ['tithe plan examples/tickets/job.yaml', 'routes, costs, where the marks go'],
@@ -164,7 +164,6 @@ export const COMMANDS: readonly Command[] = [
       },
       { flags: '--budget <dollars>', doc: 'go on with another budget' },
       { flags: '-o, --output <file>', doc: 'write the results there when the run has finished' },
-      UPSTREAM_FLAGS[1]!,
       ...PACE_FLAGS,
     ],
     examples: [
@@ -217,7 +216,7 @@ export const COMMANDS: readonly Command[] = [
     summary: 'cancel a run; rows that are done keep their results',
     doc: 'Cancels its batches upstream, waits until they have ended, and keeps and accounts for every row that was answered.',
     args: [RUN],
-    flags: [UPSTREAM_FLAGS[1]!, ...PACE_FLAGS],
+    flags: PACE_FLAGS,
     examples: [['tithe cancel r01k', '']],
   },
   {
