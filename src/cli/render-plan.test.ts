@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { instant } from '../core/instant.ts'
-import type { JobSettings } from '../core/job.ts'
+import { type JobSettings, POLICY_DEFAULTS } from '../core/job.ts'
 import { planStated } from '../core/plan-job.ts'
 import type { RunPlan } from '../core/run-plan.ts'
 import { loadCatalogue } from '../facts/load.ts'
@@ -23,6 +23,7 @@ const settings: JobSettings = {
   outputSchema: null,
   expectedOutputTokens: null,
   contractPrices: {},
+  ...POLICY_DEFAULTS,
   maxAttempts: 3,
   upstream: null,
 }
