@@ -75,6 +75,7 @@ export async function releaseWave(context: RunContext, release: Release, wave: n
       countsJson: null,
       nextPollAt: null,
       isDuplicate: false,
+      answersFor: null,
       deletedAt: null,
       ingestedRows: 0,
       because: release.because,

@@ -348,6 +348,7 @@ class SqliteRuns implements RunStore {
           submission.cancelInitiatedAt,
           submission.countsJson,
           Number(submission.isDuplicate),
+          submission.answersFor,
           submission.deletedAt,
         )
         this.#db.run(sql.INSERT_SUBMISSION_ROWS, run, number, wanted)
@@ -392,6 +393,25 @@ class SqliteRuns implements RunStore {
       this.#db.run(sql.CHANGE_SUBMISSION, JSON.stringify(change), number, submission)
       this.#db.run(sql.INSERT_EVENT, number, event.at, submission, event.kind, event.detail)
       return 'ok'
+    })
+  }
+
+  async addDuplicate(
+    run: string,
+    fence: number,
+    of: number,
+    batch: Pick<SubmissionRecord, 'upstreamBatchId' | 'createdAt' | 'expiresAt' | 'endedAt' | 'because'>,
+  ): Promise<number | null | Fenced> {
+    return this.#write(run, fence, (found): number | null => {
+      const { number } = this.#db.get<{ number: number }>(sql.NEXT_SUBMISSION, found)!
+      const { upstreamBatchId, createdAt, expiresAt, endedAt, because } = batch
+      const added = this.#db.run(
+        sql.INSERT_DUPLICATE,
+        ...[found, of, number, upstreamBatchId, createdAt, expiresAt, endedAt, because],
+      )
+      if (added === 0) return null
+      this.#db.run(sql.COPY_SUBMISSION_ROWS, found, of, number)
+      return number
     })
   }
 
