@@ -194,6 +194,8 @@ const READS: ReadonlySet<PropertyKey> = new Set([
   'nextRowAt',
   'pendingRows',
   'read',
+  // Asked in the middle of a create, which holds the clock: nobody else could do anything meanwhile.
+  'renewLease',
   'retrieveBatch',
   'rowsByOrdinal',
   'submissionRows',
