@@ -268,6 +268,7 @@ export async function driveWorld(
     runtime: { clock: world.clock, ids: seededIds(5) },
     wallClock: leaseClock,
     catalogue,
+    cancelLatencyMs: catalogue.rules.cancelLatencyMs,
     readAttachment: () => Promise.reject(new Error('no attachments here')),
     compileSchema: () => () => null,
     holder: 'driver',
