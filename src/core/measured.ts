@@ -247,7 +247,7 @@ function primedShare(
   const { at, certainty } = primed.at(-1)!
   const share = shareBand(read, rows)
   const percent = (value: number) => Math.round(value * 100)
-  const why = `${read} of ${rows} rows behind a primer read (${certainty} ${dateOf(at)}; so few rows leave ${percent(share.low)} to ${percent(share.high)} % possible)`
+  const why = `${read} of ${rows} rows behind a primer read (${certainty} ${dateOf(at)}; ${percent(share.low)} to ${percent(share.high)} % are possible)`
   return { read: share, certainty, date: dateOf(at), why }
 }
 

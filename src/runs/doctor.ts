@@ -81,10 +81,11 @@ export function costOfAll({ catalogue, tested }: Pick<DoctorDeps, 'catalogue' | 
   )
 }
 
-const SALT_LENGTH = 12
+/** Digits: vocabularies make the same number of tokens of all of them, so that every visit costs the same. */
+const SALT_DIGITS = 12
 
 function prefixesOf({ minimumTokens }: DoctorModel, salt: string) {
-  const text = (name: string) => prefixText(`${salt.padEnd(SALT_LENGTH, '-')} ${name}`, minimumTokens)
+  const text = (name: string) => prefixText(`${salt.padStart(SALT_DIGITS, '0')} ${name}`, minimumTokens)
   return { first: text('1'), second: text('2') }
 }
 
@@ -102,7 +103,10 @@ class Doctor {
   constructor(deps: DoctorDeps, spendPicoUsd: PicoUsd) {
     this.#deps = deps
     this.#purse = new Purse(spendPicoUsd)
-    this.#prefixes = prefixesOf(deps.tested, deps.runtime.ids.token(SALT_LENGTH))
+    this.#prefixes = prefixesOf(
+      deps.tested,
+      String(Math.floor(deps.runtime.ids.random() * 10 ** SALT_DIGITS)),
+    )
   }
 
   async examine(): Promise<Examination> {

@@ -46,6 +46,7 @@ describe('commands', { concurrency: 2 }, () => {
       ['tithe.results/1', own, ['results', '-o', 'a.csv']],
       ['tithe.result/1', own, ['results', '--only', 'succeeded']],
       ['tithe.status/1', finished, ['status']],
+      ['tithe.doctor/1', own, ['doctor', '--spend', '0.05']],
       ['tithe.report/1', finished, ['report']],
       ['tithe.models/1', finished, ['models']],
     ]

@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import { type CheckResult, cheapestToCheck, type DoctorModel, type Verdict } from '../../core/doctor.ts'
 import { TitheError } from '../../core/errors.ts'
 import { formatCount } from '../../core/figures.ts'
@@ -55,6 +56,12 @@ export async function run(session: Session, _args: readonly string[], flags: Fla
     const { say } = terminal
     const deps = { upstream: opened.upstream, runtime, catalogue, tested, signal: session.signal, say }
     const examination = await examine(deps, spend)
+    const { failure, checks } = examination
+    if (failure === null && checks.every(({ verdict }) => verdict === 'left_out')) {
+      throw new TitheError('spend_too_small', 'not one check fits into the spend: nothing was sent', {
+        hint: `all of them together may cost ${formatUsd(all)}`,
+      })
+    }
     const certainty = choice.kind === 'local' ? 'simulated' : 'measured'
     const told = { at: home.clock.now(), upstream, certainty, model: tested.model.id } as const
     const visit = visitOf(examination, told)
@@ -65,20 +72,11 @@ export async function run(session: Session, _args: readonly string[], flags: Fla
         ? `${JSON.stringify(doctorJson(doctored), null, 2)}\n`
         : `${renderDoctored(doctored, terminal.width)}\n`,
     )
-    return exitCode(examination)
+    if (failure !== null) throw failure
+    return checks.some(({ verdict }) => verdict === 'differs' || verdict === 'unclear') ? 1 : 0
   } finally {
     await opened.close()
   }
-}
-
-function exitCode({ failure, checks }: Examination): number {
-  if (failure !== null) throw failure
-  if (checks.every(({ verdict }) => verdict === 'left_out')) {
-    throw new TitheError('spend_too_small', 'not one check fits into the spend: nothing was sent', {
-      hint: 'the table says what each may cost',
-    })
-  }
-  return checks.some(({ verdict }) => verdict === 'differs' || verdict === 'unclear') ? 1 : 0
 }
 
 const RESULT_TEXT: Readonly<Record<Verdict, string>> = {
@@ -105,7 +103,7 @@ function renderDoctored(
     check.replaceAll('_', ' '),
     RESULT_TEXT[verdict],
     money(costPicoUsd),
-    verdict === 'differs' || verdict === 'left_out' ? `${found}; assumed: ${assumed}` : found,
+    verdict === 'differs' ? `${found}; assumed: ${assumed}` : found,
   ])
   const columns = [
     { header: 'check' },
@@ -115,12 +113,12 @@ function renderDoctored(
   ]
   const open = unknown === 0n ? '' : `, and up to ${formatUsd(unknown)} that is not known`
   return [
-    `${upstream} · ${tested.model.id}, shared prefixes just above its minimum of ${formatCount(tested.minimumTokens)} tokens`,
+    `${upstream} · ${tested.model.id}, shared prefixes above its minimum of ${formatCount(tested.minimumTokens)} tokens`,
     renderTable(columns, rows, { width }),
     `${certainty}: ${formatUsd(cost)} from usage${open}, of ${formatUsd(spend)} that may be spent`,
     file === null
       ? 'not kept: nothing was answered, or the answers do not say whose facts these are'
-      : `kept in ${file}: plans for this upstream reckon with it`,
+      : `kept in the home as ${basename(file)}: plans for this upstream reckon with it`,
   ].join('\n')
 }
 
