@@ -212,6 +212,7 @@ class BatchServer<Effects> implements ServedBatches {
       has_more: found.length > limit,
       first_id: data[0]?.id ?? null,
       last_id: data.at(-1)?.id ?? null,
+      headers: this.#headers(null),
     }
   }
 

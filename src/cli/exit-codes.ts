@@ -13,7 +13,7 @@ export function exitCodeOf(counts: RowCounts, state: RunState): ExitCode {
       return 1
     case 'finished': {
       const unusable = counts.refused + counts.truncated + counts.schemaInvalid
-      const failed = counts.errored + counts.canceled + counts.expired + counts.invalid
+      const failed = counts.errored + counts.canceled + counts.expired + counts.invalid + counts.unretrievable
       return failed + unusable === 0 ? 0 : 1
     }
   }

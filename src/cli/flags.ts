@@ -201,6 +201,7 @@ export const COMMANDS: readonly Command[] = [
           'canceled',
           'expired',
           'invalid',
+          'unretrievable',
           'refused',
           'truncated',
           'schema_invalid',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { instant } from '../core/instant.ts'
-import type { JobSettings } from '../core/job.ts'
+import { type JobSettings, POLICY_DEFAULTS } from '../core/job.ts'
 import type { Visit } from '../core/measured.ts'
 import { planStated } from '../core/plan-job.ts'
 import type { RunPlan } from '../core/run-plan.ts'
@@ -24,6 +24,7 @@ const settings: JobSettings = {
   outputSchema: null,
   expectedOutputTokens: null,
   contractPrices: {},
+  ...POLICY_DEFAULTS,
   maxAttempts: 3,
   upstream: null,
 }

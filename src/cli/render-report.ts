@@ -53,6 +53,7 @@ function outcomes(report: Report): string {
     [rows.canceled, 'canceled'],
     [rows.expired, 'expired'],
     [rows.invalid, 'invalid'],
+    [rows.unretrievable, 'unretrievable (cost unknown)'],
     [rows.refused, 'of them refused'],
     [rows.truncated, 'of them truncated'],
     [rows.schemaInvalid, 'of them not valid under the schema'],

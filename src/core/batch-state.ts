@@ -13,7 +13,8 @@ import type { Instant } from './instant.ts'
  *             the same result twice changes nothing.
  * ingested    Every row has its attempt recorded. Final.
  * refused     The upstream said no before creating anything, or it was never sent. Final; its rows go back or end.
- * lost        Given up: the upstream never showed it, or it can no longer be read. Final; a human decides.
+ * lost        Given up. Without a batch id: presumed lost, its rows were sent again, and a latecomer turns up as a
+ *             duplicate. With one: its results can no longer be read, its rows are unretrievable.
  */
 export type SubmissionState =
   | 'planned'
@@ -83,6 +84,7 @@ export type SubmissionEvent =
   | 'ended'
   | 'ingested'
   | 'gone'
+  | 'turned_up'
 
 /** Every legal step; anything else is a bug of ours or a foreign hand in the store. */
 const STEPS: Readonly<Record<SubmissionState, Partial<Record<SubmissionEvent, SubmissionState>>>> = {
@@ -99,7 +101,7 @@ const STEPS: Readonly<Record<SubmissionState, Partial<Record<SubmissionEvent, Su
   ended: { ingested: 'ingested', gone: 'lost' },
   ingested: {},
   refused: {},
-  lost: {},
+  lost: { turned_up: 'ended' },
 }
 
 /** What is true after an event; null when the event cannot happen in that state. */

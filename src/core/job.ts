@@ -1,3 +1,4 @@
+import { MINUTE_MS } from './instant.ts'
 import type { JsonObject } from './json.ts'
 import type { TierName } from './models.ts'
 import type { PicoUsd } from './money.ts'
@@ -27,6 +28,8 @@ export interface JobSettings extends ApiSettings {
   /** Milliseconds that the user can wait; null when unsaid (the batch API's own 24 h apply). */
   readonly withinMs: number | null
   readonly budgetPicoUsd: PicoUsd | null
+  /** `hard` reserves the worst case of what is sent, `soft` the upper end of what is expected. */
+  readonly budgetMode: BudgetMode
   readonly cache: 'auto' | 'off' | { readonly ttl: Ttl }
   readonly batch: 'auto' | 'off'
   readonly tier: TierName
@@ -38,8 +41,37 @@ export interface JobSettings extends ApiSettings {
   /** `prices:` of the job file: contract rates by model id, in dollars per million tokens. */
   readonly contractPrices: Readonly<Record<string, ContractPrice>>
   readonly maxAttempts: number
+  /** Whether an answer cut at `max_tokens` is asked for again, with twice the room. */
+  readonly onTruncated: AnswerPolicy
+  readonly onRefused: AnswerPolicy
+  readonly onSchemaInvalid: AnswerPolicy
+  readonly onDeadline: DeadlinePolicy
+  readonly deleteRemote: 'never' | 'after_ingest'
+  /** How long the upstream's list may not show a create whose answer was lost before it is presumed lost. An assumption. */
+  readonly presumeLostAfterMs: number
   readonly upstream: string | null
 }
+
+export type BudgetMode = 'hard' | 'soft'
+/** An answer that is paid for and unusable: kept as it is, or asked for again, which is paid for again. */
+export type AnswerPolicy = 'keep' | 'retry'
+/**
+ * What `within` means when batches are late. realtime: whole batches are canceled in time, and what they verifiably have
+ * not done is answered in realtime. pay_twice: as well what a batch has not given back by then. announce: nothing is
+ * canceled; the miss is said.
+ */
+export type DeadlinePolicy = 'realtime' | 'pay_twice' | 'announce'
+
+/** What a job that says nothing of it means; also of runs that were stored before these settings were. */
+export const POLICY_DEFAULTS = {
+  budgetMode: 'hard',
+  onTruncated: 'keep',
+  onRefused: 'keep',
+  onSchemaInvalid: 'keep',
+  onDeadline: 'realtime',
+  deleteRemote: 'never',
+  presumeLostAfterMs: 30 * MINUTE_MS,
+} as const satisfies Partial<JobSettings>
 
 export interface ContractPrice {
   readonly input?: number
@@ -83,6 +115,7 @@ export function settingsToJson(settings: JobSettings): string {
 export function settingsFromJson(json: string): JobSettings {
   const settings = JSON.parse(json) as Omit<JobSettings, 'budgetPicoUsd'> & { budgetPicoUsd: string | null }
   return {
+    ...POLICY_DEFAULTS,
     ...settings,
     budgetPicoUsd: settings.budgetPicoUsd === null ? null : (BigInt(settings.budgetPicoUsd) as PicoUsd),
   }

@@ -5,7 +5,7 @@ import { loadCatalogue } from '../facts/load.ts'
 import { loadPriors } from '../facts/priors.ts'
 import { sha256Hex } from './digest.ts'
 import { HOUR_MS, instant, MINUTE_MS } from './instant.ts'
-import type { JobSettings, StatedSizes } from './job.ts'
+import { type JobSettings, POLICY_DEFAULTS, type StatedSizes } from './job.ts'
 import { profileJob, type RowProfile } from './job-profile.ts'
 import type { Visit } from './measured.ts'
 import { formatUsd, parseUsd, picoUsd } from './money.ts'
@@ -34,6 +34,7 @@ function settings(change: Partial<JobSettings> = {}): JobSettings {
     outputSchema: null,
     expectedOutputTokens: null,
     contractPrices: {},
+    ...POLICY_DEFAULTS,
     maxAttempts: 3,
     upstream: null,
     ...change,

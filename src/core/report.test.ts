@@ -170,6 +170,7 @@ test('rows are counted by outcome and model, and accuracy is the mean score of s
     canceled: 0,
     expired: 1,
     invalid: 0,
+    unretrievable: 0,
     refused: 1,
     truncated: 1,
     schemaInvalid: 1,

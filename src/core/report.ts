@@ -2,7 +2,7 @@ import { bandOf, costOf, savingsOf, type TokenClass } from './cost.ts'
 import type { Certainty, LedgerEntry } from './ledger.ts'
 import { type Catalogue, findModel, type Price, priceAt } from './models.ts'
 import { moneyFields, type PicoUsd, picoUsd, ZERO_USD } from './money.ts'
-import type { Outcome } from './rows.ts'
+import type { RowOutcome } from './rows.ts'
 import type { Band } from './run-plan.ts'
 import { promptTokens, type Usage } from './usage.ts'
 
@@ -13,7 +13,7 @@ import { promptTokens, type Usage } from './usage.ts'
 export interface RowResult {
   /** As asked for or as answered: aliases meet their model here. */
   readonly model: string
-  readonly outcome: Outcome
+  readonly outcome: RowOutcome
   readonly stopReason: string | null
   /** null where the job has no output schema, or nothing was answered. */
   readonly schemaValid: boolean | null
@@ -21,7 +21,7 @@ export interface RowResult {
   readonly score: number | null
 }
 
-export type RowTally = Record<Outcome, number> & {
+export type RowTally = Record<RowOutcome, number> & {
   rows: number
   /** The last three are among the succeeded. */
   refused: number
@@ -341,6 +341,7 @@ function emptyTally(): RowTally {
     canceled: 0,
     expired: 0,
     invalid: 0,
+    unretrievable: 0,
     refused: 0,
     truncated: 0,
     schemaInvalid: 0,

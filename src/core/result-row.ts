@@ -1,5 +1,5 @@
 import type { Json, JsonObject } from './json.ts'
-import type { Outcome } from './rows.ts'
+import type { RowOutcome } from './rows.ts'
 
 /** One row of the results. Null where the row has none: an invalid row has no answer, an unpriced one no cost. */
 export interface ResultRow {
@@ -7,7 +7,7 @@ export interface ResultRow {
   /** 0-based place in the input. */
   readonly ordinal: number
   readonly columns: JsonObject
-  readonly outcome: Outcome
+  readonly outcome: RowOutcome
   readonly model: string | null
   readonly text: string | null
   /** The answer as JSON; undefined when it is none. */

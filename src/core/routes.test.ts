@@ -10,7 +10,7 @@ import { CacheState, simulateRequest } from './cache-sim.ts'
 import { costOf } from './cost.ts'
 import { RowDescriber } from './describe-row.ts'
 import { instant, MINUTE_MS, plusMs } from './instant.ts'
-import type { JobSettings } from './job.ts'
+import { type JobSettings, POLICY_DEFAULTS } from './job.ts'
 import { profileJob } from './job-profile.ts'
 import type { JsonObject } from './json.ts'
 import { expectationsFrom } from './measured.ts'
@@ -56,6 +56,7 @@ const JOB: JobSettings = {
   outputSchema: null,
   expectedOutputTokens: OUTPUT_TOKENS,
   contractPrices: {},
+  ...POLICY_DEFAULTS,
   maxAttempts: 3,
   upstream: null,
 }

@@ -40,3 +40,17 @@ export interface InvalidRow {
 
 /** The API's four results of a row in a batch, and ours for a row refused before sending. */
 export type Outcome = 'succeeded' | 'errored' | 'canceled' | 'expired' | 'invalid'
+
+/**
+ * How a row ended: as the attempt that decided it did; or `unretrievable`, when its batch has ended and its results were
+ * archived or deleted before they were read. What such a row cost is unknown, and it is never sent again unasked.
+ */
+export type RowOutcome = Outcome | 'unretrievable'
+
+/** How the next attempt of a row differs from the row as it was rendered. */
+export interface RowRevision {
+  /** In place of the request's own `max_tokens`; null keeps that. */
+  readonly maxTokens: number | null
+  /** Submissions, in order, whose paused answers (`pause_turn`) are sent along to be continued. */
+  readonly continues: readonly number[]
+}

@@ -76,6 +76,12 @@ test('what only decides when, for how much and how it is judged does not', async
     { expect: { column: 'text' } },
     { prices: { 'claude-sonnet-5': { input: 0.5 } } },
     { max_attempts: 5 },
+    { on_truncated: 'retry' },
+    { on_refused: 'retry' },
+    { on_schema_invalid: 'retry' },
+    { on_deadline: 'announce' },
+    { delete_remote: 'after_ingest' },
+    { presume_lost_after: '1h' },
   ]
   for (const change of changes)
     assert.equal(await fingerprintOf(smallJob(change)), plain, JSON.stringify(change))

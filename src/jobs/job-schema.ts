@@ -275,8 +275,8 @@ export const JobSchema = Type.Object(
     ),
     budget: Type.Optional(
       Type.Union([Type.Number(), Type.String()], {
-        title: 'dollars, such as 25 or "$25"',
-        description: 'No wave is sent whose worst case would pass it.',
+        title: 'dollars, such as 25, "$25" or "25 soft"',
+        description: 'No wave is sent whose worst case would pass it; with soft, whose expected cost would.',
       }),
     ),
     cache: Type.Optional(
@@ -339,6 +339,47 @@ export const JobSchema = Type.Object(
         maximum: 20,
         title: 'a number from 1 to 20',
         description: 'Per row. Default: 3.',
+      }),
+    ),
+    on_truncated: Type.Optional(
+      Type.Union([Type.Literal('keep'), Type.Literal('retry')], {
+        title: 'keep or retry',
+        description:
+          'An answer cut at max_tokens: keep it (default), or ask again with twice the room, which is paid for again.',
+      }),
+    ),
+    on_refused: Type.Optional(
+      Type.Union([Type.Literal('keep'), Type.Literal('retry')], {
+        title: 'keep or retry',
+        description:
+          'An answer that the model refused: keep it (default), or ask again, which is paid for again.',
+      }),
+    ),
+    on_schema_invalid: Type.Optional(
+      Type.Union([Type.Literal('keep'), Type.Literal('retry')], {
+        title: 'keep or retry',
+        description:
+          'An answer that does not fit output.schema: keep it (default), or ask again, which is paid for again.',
+      }),
+    ),
+    on_deadline: Type.Optional(
+      Type.Union([Type.Literal('realtime'), Type.Literal('pay_twice'), Type.Literal('announce')], {
+        title: 'realtime, pay_twice or announce',
+        description:
+          'When batches would be later than `within`: cancel them in time and answer what they have not done in realtime (default); as well what a batch has not given back by then, though it may be paid for twice; or only say so.',
+      }),
+    ),
+    delete_remote: Type.Optional(
+      Type.Union([Type.Literal('never'), Type.Literal('after_ingest')], {
+        title: 'never or after_ingest',
+        description: 'Whether a batch is deleted at the API once its results are stored. Default: never.',
+      }),
+    ),
+    presume_lost_after: Type.Optional(
+      Type.String({
+        title: 'a duration such as 30m',
+        description:
+          'How long the list of batches may not show a create whose answer was lost before its rows are sent again. Default: 30m, an assumption.',
       }),
     ),
     rows: Type.Optional(

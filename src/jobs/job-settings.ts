@@ -1,16 +1,18 @@
 import { basename, extname } from 'node:path'
+import { parseBudget } from '../core/budget.ts'
 import { checkModel } from '../core/check-model.ts'
 import { type Problem, problem, type Where } from '../core/errors.ts'
-import { type Instant, parseDuration } from '../core/instant.ts'
-import type { JobSettings, StatedSizes } from '../core/job.ts'
+import { type Instant, MINUTE_MS, parseDuration } from '../core/instant.ts'
+import { type JobSettings, POLICY_DEFAULTS, type StatedSizes } from '../core/job.ts'
 import type { JsonObject } from '../core/json.ts'
 import { type Catalogue, findModel, type Model } from '../core/models.ts'
-import { parseUsd } from '../core/money.ts'
 import { DEFAULT_API_VERSION } from './api-versions.ts'
 import type { JobFile } from './job-schema.ts'
 import type { JobPath } from './job-text.ts'
 
 const DEFAULT_MAX_ATTEMPTS = 3
+/** The call itself may take ten minutes before it counts as unanswered (`upstreams/anthropic.ts`). */
+const PRESUME_LOST_AFTER_MIN_MS = 10 * MINUTE_MS
 /** The lowest limits: a plan made for them is kept by every account. */
 const DEFAULT_TIER = 'start'
 
@@ -52,13 +54,19 @@ export function settingsOf(
       report('bad_duration', `\`within\` is not a duration: "${job.within}"`, hint, ['within'])
     }
   }
-  let budgetPicoUsd: JobSettings['budgetPicoUsd'] = null
-  if (job.budget != null) {
-    budgetPicoUsd = parseUsd(job.budget)
-    if (budgetPicoUsd === null || budgetPicoUsd <= 0n) {
-      const hint = 'write dollars: 25, 0.50 or "$25"'
-      report('bad_budget', `\`budget\` is not an amount of dollars: "${job.budget}"`, hint, ['budget'])
-    }
+  const budget = job.budget == null ? null : parseBudget(job.budget)
+  if (job.budget != null && budget === null) {
+    const hint = 'write dollars: 25, 0.50 or "$25"; or "25 soft", which reserves what is expected'
+    report('bad_budget', `\`budget\` is not an amount of dollars: "${job.budget}"`, hint, ['budget'])
+  }
+  const presumeLostAfterMs =
+    job.presume_lost_after == null
+      ? POLICY_DEFAULTS.presumeLostAfterMs
+      : parseDuration(job.presume_lost_after.trim())
+  if (presumeLostAfterMs === null || presumeLostAfterMs < PRESUME_LOST_AFTER_MIN_MS) {
+    const hint = 'write a number with its unit, 10m or more: a create may take that long to be listed'
+    const message = `\`presume_lost_after\` is no such duration: "${job.presume_lost_after}"`
+    report('bad_duration', message, hint, ['presume_lost_after'])
   }
   const upstream = job.upstream ?? null
   if (upstream !== null && !['local', 'anthropic'].includes(upstream) && !/^https?:\/\//.test(upstream)) {
@@ -72,7 +80,8 @@ export function settingsOf(
     apiVersion: job.api_version ?? DEFAULT_API_VERSION,
     betas: [...new Set(job.betas ?? [])].sort(),
     withinMs,
-    budgetPicoUsd,
+    budgetPicoUsd: budget?.picoUsd ?? null,
+    budgetMode: budget?.mode ?? POLICY_DEFAULTS.budgetMode,
     cache: job.cache ?? 'auto',
     batch: job.batch ?? 'auto',
     tier: job.tier ?? DEFAULT_TIER,
@@ -88,6 +97,12 @@ export function settingsOf(
     expectedOutputTokens: job.expected_output ?? null,
     contractPrices: job.prices ?? {},
     maxAttempts: job.max_attempts ?? DEFAULT_MAX_ATTEMPTS,
+    onTruncated: job.on_truncated ?? POLICY_DEFAULTS.onTruncated,
+    onRefused: job.on_refused ?? POLICY_DEFAULTS.onRefused,
+    onSchemaInvalid: job.on_schema_invalid ?? POLICY_DEFAULTS.onSchemaInvalid,
+    onDeadline: job.on_deadline ?? POLICY_DEFAULTS.onDeadline,
+    deleteRemote: job.delete_remote ?? POLICY_DEFAULTS.deleteRemote,
+    presumeLostAfterMs: presumeLostAfterMs ?? POLICY_DEFAULTS.presumeLostAfterMs,
     upstream,
   }
 }

@@ -166,7 +166,10 @@ function resultToRecord(
       ...checks,
     },
     entry: line.message === null ? null : entryOf(context, submission, row, line, at),
-    next: decision.kind === 'retry' ? { kind: 'pending', notBefore: decision.notBefore } : { kind: 'done' },
+    next:
+      decision.kind === 'retry'
+        ? { kind: 'pending', notBefore: decision.notBefore, revision: null }
+        : { kind: 'done' },
   }
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { RowDescriber } from '../core/describe-row.ts'
 import { instant } from '../core/instant.ts'
+import { POLICY_DEFAULTS } from '../core/job.ts'
 import type { InputRow } from '../core/rows.ts'
 import { tokenMeasurer } from '../core/token-estimate.ts'
 import { loadCatalogue } from '../facts/load.ts'
@@ -65,6 +66,7 @@ function plan(halfBandTokens: number) {
     outputSchema: null,
     expectedOutputTokens: 10,
     contractPrices: {},
+    ...POLICY_DEFAULTS,
     maxAttempts: 3,
     upstream: null,
   } as const

@@ -109,6 +109,8 @@ export class StoreSink implements RowSink {
       promptTokens: described?.profile.promptTokens.best ?? 0,
       promptTokensHigh: described?.profile.promptTokens.high ?? 0,
       maxTokens: described?.profile.maxTokens ?? 0,
+      webSearchesMax: described?.profile.webSearchesMax ?? 0,
+      inferenceGeo: described?.profile.inferenceGeo ?? null,
       invalidProblem: invalid,
     })
     if (this.#rows.length >= CHUNK_ROWS || this.#chunkBytes >= CHUNK_BYTES) await this.#flush()

@@ -1,5 +1,5 @@
 import { assert } from '../core/assert.ts'
-import { evolve, type SubmissionEvent, type SubmissionState } from '../core/batch-state.ts'
+import { evolve, isOpen, type SubmissionEvent, type SubmissionState } from '../core/batch-state.ts'
 import { TitheError } from '../core/errors.ts'
 import type { Instant } from '../core/instant.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
@@ -42,6 +42,7 @@ interface StoredRow {
   group: string | null
   attempts: number
   notBefore: Instant | null
+  revision: RowRecord['revision']
   /** submitted: the submission that holds the row; done: the one that decided it. */
   submission: number | null
   outcome: RowRecord['outcome']
@@ -192,6 +193,7 @@ class MemoryRuns implements RunStore {
         group: null,
         attempts: 0,
         notBefore: null,
+        revision: null,
         submission: null,
         outcome: invalid ? 'invalid' : null,
       })
@@ -336,6 +338,44 @@ class MemoryRuns implements RunStore {
     return 'ok'
   }
 
+  async addDuplicate(
+    run: string,
+    fence: number,
+    of: number,
+    batch: Pick<SubmissionRecord, 'upstreamBatchId' | 'createdAt' | 'expiresAt' | 'endedAt' | 'because'>,
+  ): Promise<number | null | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    const { submissions } = stored
+    const original = submissions[of - 1]
+    const isKnown = submissions.some(({ record }) => record.upstreamBatchId === batch.upstreamBatchId)
+    if (original === undefined || isKnown) return null
+    const number = submissions.length + 1
+    const { wave, kind, variant, rows, sizeBytes, marksJson, organizationId, workspaceId } = original.record
+    submissions.push({
+      record: {
+        ...{ run, number, wave, kind, variant, rows, sizeBytes, marksJson, organizationId, workspaceId },
+        ...batch,
+        state: 'ended',
+        fingerprint: null,
+        intentAt: null,
+        newestIdBefore: null,
+        serverIntentAt: null,
+        cancelInitiatedAt: null,
+        countsJson: null,
+        nextPollAt: null,
+        isDuplicate: true,
+        answersFor: of,
+        deletedAt: null,
+        ingestedRows: 0,
+      },
+      ordinals: original.ordinals,
+      attempts: new Map(),
+      entries: new Map(),
+    })
+    return number
+  }
+
   async touchSubmission(
     run: string,
     fence: number,
@@ -374,6 +414,33 @@ class MemoryRuns implements RunStore {
       returned += 1
     }
     return returned
+  }
+
+  async endUnretrievable(run: string, fence: number, submission: number): Promise<number | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    const found = this.#submission(run, submission)
+    assert(
+      found?.record.state === 'lost' && found.record.upstreamBatchId !== null,
+      'only the rows of a known batch that is lost are unretrievable',
+    )
+    let ended = 0
+    for (const ordinal of found.ordinals) {
+      const row = stored.rows.get(ordinal)!
+      if (row.state !== 'submitted' || row.submission !== submission) continue
+      row.state = 'done'
+      row.outcome = 'unretrievable'
+      ended += 1
+    }
+    return ended
+  }
+
+  async openSizes(): Promise<number[]> {
+    return [...this.#runs.values()].flatMap(({ submissions }) =>
+      submissions.flatMap(({ record }) =>
+        record.kind !== 'realtime' && isOpen(record.state) && record.state !== 'ended' ? [record.rows] : [],
+      ),
+    )
   }
 
   async cancelPendingRows(run: string, fence: number): Promise<number | Fenced> {
@@ -426,6 +493,7 @@ class MemoryRuns implements RunStore {
         } else {
           row.submission = null
           row.notBefore = next.notBefore
+          row.revision = next.revision
         }
       }
       return 'recorded'
@@ -451,6 +519,7 @@ class MemoryRuns implements RunStore {
       canceled: count((row) => row.outcome === 'canceled'),
       expired: count((row) => row.outcome === 'expired'),
       invalid: count((row) => row.outcome === 'invalid'),
+      unretrievable: count((row) => row.outcome === 'unretrievable'),
       refused,
       truncated,
       schemaInvalid,
@@ -574,21 +643,35 @@ class MemoryBodies implements BodyStore {
 }
 
 function rowRecord(row: StoredRow): RowRecord {
-  const { input, state, group, attempts, notBefore, outcome, submission } = row
+  const { input, state, group, attempts, notBefore, revision, outcome, submission } = row
   return {
     ...input,
     state,
     group,
     attempts,
     notBefore,
+    revision,
     outcome,
     decidedBy: state === 'done' ? submission : null,
   }
 }
 
-function pendingRow({ input, group, attempts }: StoredRow): PendingRow {
-  const { ordinal, variant, model, paramsBytes, promptTokensHigh, maxTokens, userId } = input
-  return { ordinal, variant, model, group, paramsBytes, promptTokensHigh, maxTokens, userId, attempts }
+function pendingRow({ input, group, attempts, revision }: StoredRow): PendingRow {
+  return {
+    ordinal: input.ordinal,
+    variant: input.variant,
+    model: input.model,
+    group,
+    paramsBytes: input.paramsBytes,
+    promptTokens: input.promptTokens,
+    promptTokensHigh: input.promptTokensHigh,
+    maxTokens: input.maxTokens,
+    webSearchesMax: input.webSearchesMax,
+    inferenceGeo: input.inferenceGeo,
+    userId: input.userId,
+    attempts,
+    revision,
+  }
 }
 
 type Lane = Pick<PendingRow, 'variant' | 'model' | 'group' | 'ordinal'>

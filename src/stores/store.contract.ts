@@ -253,7 +253,7 @@ export function storeContract(under: StoreUnderTest): void {
   describe(`${under.name}: rows`, () => {
     stored('rows come back as they were added, by page and by ordinal', async ({ runs }) => {
       const rows = [
-        newRow(2, { line: null, expectedJson: '{"a":1}' }),
+        newRow(2, { line: null, expectedJson: '{"a":1}', webSearchesMax: null, inferenceGeo: 'us' }),
         newRow(0),
         newRow(7, { userId: 'ü ✓' }),
       ]
@@ -312,10 +312,14 @@ export function storeContract(under: StoreUnderTest): void {
         model: 'm0',
         group: null,
         paramsBytes: 100,
+        promptTokens: 40,
         promptTokensHigh: 50,
         maxTokens: 64,
+        webSearchesMax: 0,
+        inferenceGeo: null,
         userId: 'user-0',
         attempts: 0,
+        revision: null,
       })
       for (const limit of [1, 2, 5, 53, 54]) {
         const paged: PendingRow[] = []
@@ -532,6 +536,88 @@ export function storeContract(under: StoreUnderTest): void {
       await events(runs, fence, number, ['intent_recorded', 'accepted'])
       assert.equal(await runs.returnRows(RUN, fence, number, back), 1)
       await assert.rejects(runs.returnRows(RUN, fence, 9, back))
+    })
+
+    stored(
+      'rows of a known batch whose results are gone end unretrievable, without an attempt',
+      async ({ runs }) => {
+        const fence = await started(runs, [newRow(0), newRow(1), newRow(2)])
+        const number = await plan(runs, fence, [0, 1, 2])
+        await events(runs, fence, number, ['intent_recorded'])
+        await assert.rejects(runs.endUnretrievable(RUN, fence, number), /known batch that is lost/)
+        const accepted = { kind: 'accepted', from: 'submitting', at: AT, detail: '' } as const
+        await runs.recordEvent(RUN, fence, number, accepted, { upstreamBatchId: 'msgbatch_1' })
+        await runs.recordResults(RUN, fence, number, [result(number, 1)])
+        await events(runs, fence, number, ['gone'])
+        assert.equal(await runs.endUnretrievable(RUN, fence, number), 2)
+        assert.equal(await runs.endUnretrievable(RUN, fence, number), 0)
+        const rows = await runs.rowsPage(RUN, -1, 10)
+        assert.deepEqual(
+          rows.map(({ outcome, decidedBy }) => [outcome, decidedBy]),
+          [
+            ['unretrievable', number],
+            ['succeeded', number],
+            ['unretrievable', number],
+          ],
+        )
+        const { unretrievable, succeeded, submitted } = await runs.counts(RUN)
+        assert.deepEqual([unretrievable, succeeded, submitted], [2, 1, 0])
+        assert.equal((await runs.resultsPage(RUN, -1, 1))[0]?.attempt, null)
+      },
+    )
+
+    stored(
+      'a second batch of one create is a submission of its own, which takes no row',
+      async ({ runs }) => {
+        const fence = await started(runs, [newRow(0), newRow(1)])
+        const number = await plan(runs, fence, [0, 1])
+        await events(runs, fence, number, ['intent_recorded'])
+        const accepted = { kind: 'accepted', from: 'submitting', at: AT, detail: '' } as const
+        await runs.recordEvent(RUN, fence, number, accepted, { upstreamBatchId: 'msgbatch_1' })
+        const batch = { createdAt: AT, expiresAt: LATER, endedAt: LATER, because: 'it came twice' }
+        const known = { ...batch, upstreamBatchId: 'msgbatch_1' }
+        assert.equal(await runs.addDuplicate(RUN, fence, number, known), null)
+        const second = { ...batch, upstreamBatchId: 'msgbatch_2' }
+        const copy = await runs.addDuplicate(RUN, fence, number, second)
+        assert.equal(copy, 2)
+        assert.equal(await runs.addDuplicate(RUN, fence, number, second), null)
+        const record = (await runs.submissions(RUN))[1]!
+        assert.deepEqual(
+          [record.state, record.isDuplicate, record.answersFor, record.rows, record.createdAt],
+          ['ended', true, number, 2, AT],
+        )
+        assert.deepEqual(await runs.missingResults(RUN, 2, 10), [0, 1])
+        await runs.recordResults(RUN, fence, 2, [result(2, 0), result(2, 1)])
+        assert.equal((await runs.counts(RUN)).submitted, 2, 'its results decide no row')
+        assert.equal((await runs.ledgerPage(RUN, null, 10)).length, 2)
+      },
+    )
+
+    stored('what a row sends next time is kept until its next result says otherwise', async ({ runs }) => {
+      const fence = await started(runs, [newRow(0)])
+      const first = await plan(runs, fence, [0])
+      const revision = { maxTokens: 128, continues: [first] }
+      const next = { kind: 'pending', notBefore: null, revision } as const
+      await runs.recordResults(RUN, fence, first, [result(first, 0, { next })])
+      assert.deepEqual((await runs.rowsByOrdinal(RUN, [0]))[0]?.revision, revision)
+      assert.deepEqual((await runs.pendingRows(RUN, AT, null, 10))[0]?.revision, revision)
+      const second = await plan(runs, fence, [0])
+      assert.deepEqual((await runs.rowsByOrdinal(RUN, [0]))[0]?.revision, revision)
+      await runs.recordResults(RUN, fence, second, [result(second, 0, { next: again(null) })])
+      assert.equal((await runs.rowsByOrdinal(RUN, [0]))[0]?.revision, null)
+    })
+
+    stored('the sizes of what is planned or sent are known, of every run', async ({ runs }) => {
+      const fence = await started(runs, [newRow(0), newRow(1), newRow(2)])
+      assert.deepEqual(await runs.openSizes(), [])
+      const first = await plan(runs, fence, [0])
+      const second = await plan(runs, fence, [1, 2])
+      assert.deepEqual((await runs.openSizes()).toSorted(), [1, 2])
+      await events(runs, fence, first, ['refused'])
+      await events(runs, fence, second, ['intent_recorded', 'accepted'])
+      assert.deepEqual(await runs.openSizes(), [2])
+      await events(runs, fence, second, ['ended'])
+      assert.deepEqual(await runs.openSizes(), [])
     })
 
     stored('a row that went on to another submission is not returned by the first', async ({ runs }) => {
@@ -777,6 +863,7 @@ export function storeContract(under: StoreUnderTest): void {
         pending: 2,
         submitted: 1,
         invalid: 1,
+        unretrievable: 0,
         ...outcomes,
         ...flaws,
       })
@@ -913,6 +1000,8 @@ export function newRow(ordinal: number, fields: Partial<NewRow> = {}): NewRow {
     promptTokens: 40,
     promptTokensHigh: 50,
     maxTokens: 64,
+    webSearchesMax: 0,
+    inferenceGeo: null,
     invalidProblem: null,
     ...fields,
   }
@@ -925,6 +1014,7 @@ function rowRecord(row: NewRow) {
     group: null,
     attempts: 0,
     notBefore: null,
+    revision: null,
     outcome: null,
     decidedBy: null,
   }
@@ -943,11 +1033,19 @@ export function submissionRecord(fields: Partial<SubmissionRecord> = {}): Omit<S
     fingerprint: null,
     intentAt: null,
     newestIdBefore: null,
+    serverIntentAt: null,
+    organizationId: null,
+    workspaceId: null,
     upstreamBatchId: null,
     createdAt: null,
     endedAt: null,
     expiresAt: null,
+    cancelInitiatedAt: null,
+    countsJson: null,
     nextPollAt: null,
+    isDuplicate: false,
+    answersFor: null,
+    deletedAt: null,
     ingestedRows: 0,
     because: null,
     ...fields,
@@ -1013,7 +1111,7 @@ export function result(
 }
 
 function again(notBefore: Instant | null): ResultToRecord['next'] {
-  return { kind: 'pending', notBefore }
+  return { kind: 'pending', notBefore, revision: null }
 }
 
 type Runs = Store['runs']
@@ -1071,8 +1169,16 @@ async function assertFenced(runs: Runs, fence: number): Promise<void> {
     putBlocks: await runs.putBlocks(RUN, fence, [{ hash: 'stale', ref: NO_REF }]),
     planSubmission: (await runs.planSubmission(fence, submissionRecord(), [0])).kind,
     recordEvent: await runs.recordEvent(RUN, fence, 1, event, {}),
+    addDuplicate: await runs.addDuplicate(RUN, fence, 1, {
+      upstreamBatchId: 'stale',
+      createdAt: AT,
+      expiresAt: AT,
+      endedAt: AT,
+      because: 'stale',
+    }),
     touchSubmission: await runs.touchSubmission(RUN, fence, 1, { because: 'stale' }),
     returnRows: await runs.returnRows(RUN, fence, 1, { kind: 'pending', notBefore: null }),
+    endUnretrievable: await runs.endUnretrievable(RUN, fence, 1),
     cancelPendingRows: await runs.cancelPendingRows(RUN, fence),
     recordResults: await runs.recordResults(RUN, fence, 1, [result(1, 0)]),
   }

@@ -1,7 +1,7 @@
 import type { SubmissionEvent, SubmissionState } from '../core/batch-state.ts'
 import type { Instant } from '../core/instant.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
-import type { Outcome } from '../core/rows.ts'
+import type { Outcome, RowOutcome, RowRevision } from '../core/rows.ts'
 
 // What must survive a crash, in domain words. Methods are async and hold no transaction open across awaits; arguments
 // and answers can be cloned to a worker thread. Each method is one transaction; a method that writes takes the fence of
@@ -77,6 +77,10 @@ export interface NewRow {
   readonly promptTokens: number
   readonly promptTokensHigh: number
   readonly maxTokens: number
+  /** Most web searches that the request may make; null without a limit. */
+  readonly webSearchesMax: number | null
+  /** As the request asks for it: `us` has a price of its own. */
+  readonly inferenceGeo: string | null
   /** Set for a row that cannot be sent: it is done, with the outcome `invalid`. */
   readonly invalidProblem: string | null
 }
@@ -90,7 +94,9 @@ export interface RowRecord extends NewRow {
   readonly group: string | null
   readonly attempts: number
   readonly notBefore: Instant | null
-  readonly outcome: Outcome | null
+  /** null: sent as it was rendered. */
+  readonly revision: RowRevision | null
+  readonly outcome: RowOutcome | null
   /** The submission whose attempt decided the outcome. */
   readonly decidedBy: number | null
 }
@@ -102,10 +108,14 @@ export interface PendingRow {
   readonly model: string
   readonly group: string | null
   readonly paramsBytes: number
+  readonly promptTokens: number
   readonly promptTokensHigh: number
   readonly maxTokens: number
+  readonly webSearchesMax: number | null
+  readonly inferenceGeo: string | null
   readonly userId: string
   readonly attempts: number
+  readonly revision: RowRevision | null
 }
 
 export type WaveKind = 'primer' | 'probe' | 'bulk' | 'retry' | 'realtime'
@@ -127,12 +137,26 @@ export interface SubmissionRecord {
   readonly intentAt: Instant | null
   /** The upstream's newest batch before the create: only newer ones can be ours. */
   readonly newestIdBefore: string | null
+  /** The upstream's own time just before the create; null when it tells none. */
+  readonly serverIntentAt: Instant | null
+  /** Whose list was looked at before the create, and whose batch it is. */
+  readonly organizationId: string | null
+  readonly workspaceId: string | null
   readonly upstreamBatchId: string | null
   /** The upstream's own timestamps. */
   readonly createdAt: Instant | null
   readonly endedAt: Instant | null
   readonly expiresAt: Instant | null
+  readonly cancelInitiatedAt: Instant | null
+  /** `request_counts` of the ended batch, as JSON. */
+  readonly countsJson: string | null
   readonly nextPollAt: Instant | null
+  /** Presumed lost, and turned up after its rows were sent again: what it answered is paid for, and decides no row. */
+  readonly isDuplicate: boolean
+  /** A second batch of one create: its custom_ids carry that submission's number. null: its own. */
+  readonly answersFor: number | null
+  /** When the batch was deleted at the upstream. */
+  readonly deletedAt: Instant | null
   readonly ingestedRows: number
   /** Why it is where it is, for `status`. */
   readonly because: string | null
@@ -145,11 +169,18 @@ export type SubmissionChange = Partial<
     | 'fingerprint'
     | 'intentAt'
     | 'newestIdBefore'
+    | 'serverIntentAt'
+    | 'organizationId'
+    | 'workspaceId'
     | 'upstreamBatchId'
     | 'createdAt'
     | 'endedAt'
     | 'expiresAt'
+    | 'cancelInitiatedAt'
+    | 'countsJson'
     | 'nextPollAt'
+    | 'isDuplicate'
+    | 'deletedAt'
     | 'because'
     | 'sizeBytes'
     | 'rows'
@@ -185,7 +216,9 @@ export interface ResultToRecord {
   /** null when nothing was billed. */
   readonly entry: LedgerEntry | null
   /** done: this attempt decides the row. pending: the row goes into a later batch, not before `notBefore`. */
-  readonly next: { readonly kind: 'done' } | { readonly kind: 'pending'; readonly notBefore: Instant | null }
+  readonly next:
+    | { readonly kind: 'done' }
+    | { readonly kind: 'pending'; readonly notBefore: Instant | null; readonly revision: RowRevision | null }
 }
 
 /** `conflict` names what differs: the row already has another result of the same submission. */
@@ -205,6 +238,7 @@ export interface RowCounts {
   readonly canceled: number
   readonly expired: number
   readonly invalid: number
+  readonly unretrievable: number
   /** Among the succeeded. */
   readonly refused: number
   readonly truncated: number
@@ -212,7 +246,7 @@ export interface RowCounts {
 }
 
 /** Attempts by outcome; the last three are among the succeeded. */
-export type AttemptCounts = Omit<RowCounts, 'pending' | 'submitted'>
+export type AttemptCounts = Omit<RowCounts, 'pending' | 'submitted' | 'unretrievable'>
 
 /** One row of `results`: the row, its deciding attempt and what it cost over all its attempts. */
 export interface ResultRecord {
@@ -299,6 +333,8 @@ export interface RunStore {
     ordinals: readonly number[],
   ): Promise<{ kind: 'planned'; number: number } | { kind: 'rows_taken' } | { kind: Fenced }>
   submissions(run: string): Promise<SubmissionRecord[]>
+  /** Row counts of the submissions of all runs that are planned or sent and have not ended: no two should be equal. */
+  openSizes(): Promise<number[]>
   /** Ordinals of a submission's rows, ascending. */
   submissionRows(run: string, submission: number, afterOrdinal: number, limit: number): Promise<number[]>
   /** Compare-and-set through `core/batch-state.ts` `evolve`, with its event, in one transaction. */
@@ -309,6 +345,16 @@ export interface RunStore {
     event: { kind: SubmissionEvent; from: SubmissionState; at: Instant; detail: string },
     change: SubmissionChange,
   ): Promise<'ok' | 'not_in_state' | Fenced>
+  /**
+   * A second batch that was made of one create: a submission of its own in state `ended`, a duplicate, of the same rows,
+   * none of which it takes. Once for a batch; answers its number, or null when the batch is known already.
+   */
+  addDuplicate(
+    run: string,
+    fence: number,
+    of: number,
+    batch: Pick<SubmissionRecord, 'upstreamBatchId' | 'createdAt' | 'expiresAt' | 'endedAt' | 'because'>,
+  ): Promise<number | null | Fenced>
   /** A change without a change of state (next poll). */
   touchSubmission(
     run: string,
@@ -327,6 +373,12 @@ export interface RunStore {
     submission: number,
     then: { kind: 'pending'; notBefore: Instant | null },
   ): Promise<number | Fenced>
+
+  /**
+   * The rows that a lost submission still holds end as `unretrievable`, decided by it, without an attempt; answers how
+   * many. Its batch was known, and its results cannot be read any more.
+   */
+  endUnretrievable(run: string, fence: number, submission: number): Promise<number | Fenced>
 
   /** Ends every pending row with the outcome `canceled`, without an attempt; answers how many. */
   cancelPendingRows(run: string, fence: number): Promise<number | Fenced>

@@ -60,7 +60,7 @@ const TIMEOUTS_MS: Timeouts = {
 const MANAGEMENT: ApiSettings = { apiVersion: '2023-06-01', betas: [] }
 
 /** These mean that no batch was created, when the API itself said so (claude-api.md 2.2, 6.1). */
-const NOT_ACCEPTED = [400, 401, 402, 403, 404, 413, 429]
+const NOT_ACCEPTED = [400, 401, 402, 403, 413, 429]
 /** A call that can be repeated is, after these. */
 const PASSING = [408, 409, 429, 500, 502, 503, 504, 529]
 const TRIES = 4
@@ -177,7 +177,9 @@ class AnthropicUpstream implements Upstream {
     for (const [name, value] of Object.entries(query))
       if (value !== undefined) search.set(name, String(value))
     const call = this.#management('GET', `/v1/messages/batches${search.size === 0 ? '' : `?${search}`}`)
-    return await this.#must('list batches', call, parseBatchPage)
+    const answer = await this.#repeat('list batches', call, parseBatchPage)
+    if (answer.kind === 'refused') throw this.#refused('list batches', answer.error)
+    return { ...answer.value, headers: answer.headers }
   }
 
   async cancelBatch(id: string): Promise<MessageBatch> {

@@ -46,7 +46,7 @@ export function parseMessageBatch(body: JsonObject): MessageBatch | null {
   return { ...absent, ...body } as unknown as MessageBatch
 }
 
-export function parseBatchPage(body: JsonObject): BatchPage | null {
+export function parseBatchPage(body: JsonObject): Omit<BatchPage, 'headers'> | null {
   const { data, has_more: hasMore, first_id: firstId, last_id: lastId } = body
   if (!Array.isArray(data) || typeof hasMore !== 'boolean') return null
   const batches: MessageBatch[] = []

@@ -69,7 +69,8 @@ async function answer(
     case `GET ${BATCHES}`: {
       const query = Object.fromEntries(url.searchParams)
       const limit = query['limit'] === undefined ? undefined : Number(query['limit'])
-      return sendJson(response, 200, { ...(await upstream.listBatches({ ...query, limit })) })
+      const { headers, ...page } = await upstream.listBatches({ ...query, limit })
+      return sendJson(response, 200, page, headers)
     }
     case `GET ${BATCHES}/:id/`: {
       const found = await upstream.retrieveBatch(id)

@@ -95,7 +95,7 @@ export interface BatchBody {
 }
 
 /**
- * How a create ended. Only a well-formed refusal (400, 401, 402, 403, 404, 413, 429) means not accepted; every other
+ * How a create ended. Only a well-formed refusal (400, 401, 402, 403, 413, 429) means not accepted; every other
  * ending (5xx, 408, 409, timeout, a cut 200) is ambiguous and is reconciled against the list, never retried blindly.
  */
 export type CreateAnswer =
@@ -108,6 +108,8 @@ export interface BatchPage {
   readonly has_more: boolean
   readonly first_id: string | null
   readonly last_id: string | null
+  /** Whose list it is, and what time it is there. */
+  readonly headers: AnswerHeaders
 }
 
 /**

@@ -3,8 +3,7 @@ import { serveBatches } from '../../src/batches/serve-batches.ts'
 import { InvoiceCheck, type InvoiceComparison } from '../../src/core/compare-invoice.ts'
 import { RowDescriber } from '../../src/core/describe-row.ts'
 import { HOUR_MS, type Instant, instant, plusMs } from '../../src/core/instant.ts'
-import type { JobSettings } from '../../src/core/job.ts'
-import { settingsToJson } from '../../src/core/job.ts'
+import { type JobSettings, POLICY_DEFAULTS, settingsToJson } from '../../src/core/job.ts'
 import { profileJob } from '../../src/core/job-profile.ts'
 import { planJob, profileCuts } from '../../src/core/plan-job.ts'
 import { planJson } from '../../src/core/plan-json.ts'
@@ -73,6 +72,7 @@ export const SETTINGS: JobSettings = {
   outputSchema: null,
   expectedOutputTokens: 100,
   contractPrices: {},
+  ...POLICY_DEFAULTS,
   maxAttempts: 3,
   upstream: null,
 }

@@ -78,6 +78,7 @@ function statusJson({ run, counts, submissions, spentPicoUsd, driver }: Status) 
       canceled: counts.canceled,
       expired: counts.expired,
       invalid: counts.invalid,
+      unretrievable: counts.unretrievable,
       refused: counts.refused,
       truncated: counts.truncated,
       schema_invalid: counts.schemaInvalid,
@@ -114,7 +115,13 @@ function driverLine(counts: RowCounts, submissions: readonly SubmissionRecord[])
 }
 
 function renderStatus({ run, counts, submissions, spentPicoUsd, driver }: Status): string {
-  const done = counts.succeeded + counts.errored + counts.canceled + counts.expired + counts.invalid
+  const done =
+    counts.succeeded +
+    counts.errored +
+    counts.canceled +
+    counts.expired +
+    counts.invalid +
+    counts.unretrievable
   const lines = [
     `run ${run.id} · ${run.name} · ${run.state}${driver === null ? '' : ` · driven by ${driver}`}`,
     `upstream ${run.upstream}`,

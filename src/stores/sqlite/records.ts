@@ -1,7 +1,8 @@
 import { instant } from '../../core/instant.ts'
 import type { LedgerEntry } from '../../core/ledger.ts'
 import { type PicoUsd, picoUsd } from '../../core/money.ts'
-import type { AttemptRecord, PendingRow, RowRecord } from '../store.ts'
+import type { RowRevision } from '../../core/rows.ts'
+import type { AttemptRecord, PendingRow, RowRecord, SubmissionRecord } from '../store.ts'
 
 // Rows as `statements.ts` reads them, and the records that they stand for. Names agree; what differs is here: places in
 // body files are three columns, no group is '', booleans are 0 and 1, and entries are read with every integer as a bigint.
@@ -10,8 +11,9 @@ type Columns<T, Changed extends keyof T, As> = Omit<T, Changed> & As
 
 export type RowColumns = Columns<
   RowRecord,
-  'request' | 'columns' | 'group' | 'decidedBy',
+  'request' | 'columns' | 'group' | 'decidedBy' | 'revision',
   {
+    revisionJson: string | null
     requestFile: number
     requestOffset: number
     requestLength: number
@@ -39,17 +41,28 @@ export function rowRecord(columns: RowColumns): RowRecord {
     promptTokens: columns.promptTokens,
     promptTokensHigh: columns.promptTokensHigh,
     maxTokens: columns.maxTokens,
+    webSearchesMax: columns.webSearchesMax,
+    inferenceGeo: columns.inferenceGeo,
     invalidProblem: columns.invalidProblem,
     state: columns.state,
     group: columns.prefixGroup === '' ? null : columns.prefixGroup,
     attempts: columns.attempts,
     notBefore: columns.notBefore,
+    revision: revisionOf(columns.revisionJson),
     outcome: columns.outcome,
     decidedBy: columns.state === 'done' ? columns.submission : null,
   }
 }
 
-export type PendingColumns = Columns<PendingRow, 'group', { prefixGroup: string }>
+function revisionOf(json: string | null): RowRevision | null {
+  return json === null ? null : (JSON.parse(json) as RowRevision)
+}
+
+export type PendingColumns = Columns<
+  PendingRow,
+  'group' | 'revision',
+  { prefixGroup: string; revisionJson: string | null }
+>
 
 export function pendingRow(columns: PendingColumns): PendingRow {
   return {
@@ -58,10 +71,14 @@ export function pendingRow(columns: PendingColumns): PendingRow {
     model: columns.model,
     group: columns.prefixGroup === '' ? null : columns.prefixGroup,
     paramsBytes: columns.paramsBytes,
+    promptTokens: columns.promptTokens,
     promptTokensHigh: columns.promptTokensHigh,
     maxTokens: columns.maxTokens,
+    webSearchesMax: columns.webSearchesMax,
+    inferenceGeo: columns.inferenceGeo,
     userId: columns.userId,
     attempts: columns.attempts,
+    revision: revisionOf(columns.revisionJson),
   }
 }
 
@@ -94,6 +111,12 @@ export function attemptRecord(run: string, columns: AttemptColumns): AttemptReco
     schemaProblem: columns.schemaProblem,
     score: columns.score,
   }
+}
+
+export type SubmissionColumns = Columns<SubmissionRecord, 'isDuplicate', { isDuplicate: 0 | 1 }>
+
+export function submissionRecord(columns: SubmissionColumns): SubmissionRecord {
+  return { ...columns, isDuplicate: columns.isDuplicate === 1 }
 }
 
 export interface EntryColumns {

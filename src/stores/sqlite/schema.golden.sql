@@ -5,6 +5,9 @@ CREATE INDEX events_of_run ON events (run, number);
 CREATE INDEX flawed_attempts ON attempts (run) WHERE outcome = 'succeeded'
   AND (stop_reason IN ('refusal', 'max_tokens', 'model_context_window_exceeded') OR schema_valid = 0);
 
+CREATE INDEX open_submissions ON submissions (row_count)
+  WHERE kind <> 'realtime' AND state IN ('planned', 'submitting', 'in_progress', 'canceling');
+
 CREATE INDEX pending_rows ON row_states (lane, ordinal) WHERE state = 'pending';
 
 CREATE INDEX runs_by_fingerprint ON runs (fingerprint);
@@ -90,7 +93,7 @@ CREATE TABLE input_rows (
   max_tokens         INTEGER NOT NULL,
   expected_json      TEXT,
   invalid_problem    TEXT,
-  prefixes_json      TEXT NOT NULL,
+  prefixes_json      TEXT NOT NULL, web_searches_max INTEGER DEFAULT 0, inference_geo TEXT,
   PRIMARY KEY (run, ordinal)
 ) STRICT, WITHOUT ROWID;
 
@@ -105,15 +108,16 @@ CREATE TABLE lanes (
 
 CREATE TABLE migrations (number INTEGER PRIMARY KEY) STRICT;
 
-CREATE TABLE row_states (
-  run        INTEGER NOT NULL,
-  ordinal    INTEGER NOT NULL,
-  lane       INTEGER NOT NULL,
-  state      TEXT NOT NULL CHECK (state IN ('pending', 'submitted', 'done')),
-  attempts   INTEGER NOT NULL,
-  not_before INTEGER,
-  submission INTEGER,                   -- submitted: the one that holds it; done: the one that decided it
-  outcome    TEXT CHECK (outcome IN ('succeeded', 'errored', 'canceled', 'expired', 'invalid')),
+CREATE TABLE "row_states" (
+  run           INTEGER NOT NULL,
+  ordinal       INTEGER NOT NULL,
+  lane          INTEGER NOT NULL,
+  state         TEXT NOT NULL CHECK (state IN ('pending', 'submitted', 'done')),
+  attempts      INTEGER NOT NULL,
+  not_before    INTEGER,
+  submission    INTEGER,                  -- submitted: the one that holds it; done: the one that decided it
+  outcome       TEXT CHECK (outcome IN ('succeeded', 'errored', 'canceled', 'expired', 'invalid', 'unretrievable')),
+  revision_json TEXT,                     -- how the next attempt differs from the row as rendered
   PRIMARY KEY (run, ordinal),
   FOREIGN KEY (run, ordinal) REFERENCES input_rows (run, ordinal) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
@@ -168,7 +172,7 @@ CREATE TABLE submissions (
   expires_at        INTEGER,
   next_poll_at      INTEGER,
   because           TEXT,
-  marks_json        TEXT NOT NULL,
+  marks_json        TEXT NOT NULL, server_intent_at INTEGER, organization_id TEXT, workspace_id TEXT, cancel_initiated_at INTEGER, counts_json TEXT, is_duplicate INTEGER NOT NULL DEFAULT 0 CHECK (is_duplicate IN (0, 1)), answers_for INTEGER, deleted_at INTEGER,
   PRIMARY KEY (run, number)
 ) STRICT;
 

@@ -150,7 +150,7 @@ test('the views show rows and money in words and dollars, past 2⁶³ picodollar
   const number = await plan(store.runs, fence, [0, 1, 3])
   const dearUsd = 2 ** 63 / 1e12
   const dear = { costPicoUsd: picoUsd(2n ** 63n - 1n), realtimePicoUsd: null }
-  const first = result(number, 0, { next: { kind: 'pending', notBefore: null } })
+  const first = result(number, 0, { next: { kind: 'pending', notBefore: null, revision: null } })
   await store.runs.recordResults(runRecord().id, fence, number, [
     { ...first, entry: { ...first.entry!, ...dear } },
     result(number, 1),

@@ -39,6 +39,8 @@ import {
   pendingRow,
   type RowColumns,
   rowRecord,
+  type SubmissionColumns,
+  submissionRecord,
 } from './records.ts'
 import * as sql from './statements.ts'
 
@@ -213,6 +215,8 @@ class SqliteRuns implements RunStore {
           row.expectedJson,
           row.invalidProblem,
           row.prefixesJson,
+          row.webSearchesMax,
+          row.inferenceGeo,
         )
         const lane = this.#lane(lanes, number, row.variant, row.model, null)
         const [state, outcome] = row.invalidProblem === null ? ['pending', null] : ['done', 'invalid']
@@ -338,6 +342,14 @@ class SqliteRuns implements RunStore {
           submission.nextPollAt,
           submission.because,
           submission.marksJson,
+          submission.serverIntentAt,
+          submission.organizationId,
+          submission.workspaceId,
+          submission.cancelInitiatedAt,
+          submission.countsJson,
+          Number(submission.isDuplicate),
+          submission.answersFor,
+          submission.deletedAt,
         )
         this.#db.run(sql.INSERT_SUBMISSION_ROWS, run, number, wanted)
         return number
@@ -348,9 +360,11 @@ class SqliteRuns implements RunStore {
   }
 
   async submissions(run: string): Promise<SubmissionRecord[]> {
-    return this.#db
-      .all<SubmissionRecord>(sql.SUBMISSIONS_OF_RUN, run)
-      .map((submission) => ({ ...submission }))
+    return this.#db.all<SubmissionColumns>(sql.SUBMISSIONS_OF_RUN, run).map(submissionRecord)
+  }
+
+  async openSizes(): Promise<number[]> {
+    return this.#db.all<{ rows: number }>(sql.OPEN_SIZES).map(({ rows }) => rows)
   }
 
   async submissionRows(
@@ -382,6 +396,25 @@ class SqliteRuns implements RunStore {
     })
   }
 
+  async addDuplicate(
+    run: string,
+    fence: number,
+    of: number,
+    batch: Pick<SubmissionRecord, 'upstreamBatchId' | 'createdAt' | 'expiresAt' | 'endedAt' | 'because'>,
+  ): Promise<number | null | Fenced> {
+    return this.#write(run, fence, (found): number | null => {
+      const { number } = this.#db.get<{ number: number }>(sql.NEXT_SUBMISSION, found)!
+      const { upstreamBatchId, createdAt, expiresAt, endedAt, because } = batch
+      const added = this.#db.run(
+        sql.INSERT_DUPLICATE,
+        ...[found, of, number, upstreamBatchId, createdAt, expiresAt, endedAt, because],
+      )
+      if (added === 0) return null
+      this.#db.run(sql.COPY_SUBMISSION_ROWS, found, of, number)
+      return number
+    })
+  }
+
   async touchSubmission(
     run: string,
     fence: number,
@@ -409,6 +442,21 @@ class SqliteRuns implements RunStore {
       assert(from !== undefined, `submission ${submission} of run ${run} exists when its rows return`)
       assert(!mayBeBatch(from), `rows do not return from a batch that is ${from.state}: they may be paid for`)
       return this.#db.run(sql.RETURN_ROWS, then.notBefore, number, submission)
+    })
+  }
+
+  async endUnretrievable(run: string, fence: number, submission: number): Promise<number | Fenced> {
+    return this.#write(run, fence, (number) => {
+      const from = this.#db.get<Pick<SubmissionRecord, 'state' | 'upstreamBatchId'>>(
+        sql.STATE_OF_SUBMISSION,
+        number,
+        submission,
+      )
+      assert(
+        from?.state === 'lost' && from.upstreamBatchId !== null,
+        'only the rows of a known batch that is lost are unretrievable',
+      )
+      return this.#db.run(sql.END_UNRETRIEVABLE, number, submission)
     })
   }
 
@@ -456,7 +504,10 @@ class SqliteRuns implements RunStore {
       return known?.digest === attempt.resultDigest ? 'already_recorded' : 'conflict'
     }
     if (next.kind === 'done') this.#db.run(sql.DECIDE_ROW, attempt.outcome, run, ordinal, submission)
-    else this.#db.run(sql.RELEASE_ROW, next.notBefore, run, ordinal, submission)
+    else {
+      const revision = next.revision === null ? null : JSON.stringify(next.revision)
+      this.#db.run(sql.RELEASE_ROW, next.notBefore, revision, run, ordinal, submission)
+    }
     if (entry !== null) {
       assert(
         entry.submission === submission && entry.ordinal === ordinal,

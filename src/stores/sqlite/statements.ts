@@ -70,8 +70,8 @@ SELECT lease_holder AS holder, lease_until AS until FROM runs WHERE id = ? AND l
 export const INSERT_ROW = `
 INSERT INTO input_rows (run, ordinal, user_id, line, request_file, request_offset, request_length, params_bytes,
                         columns_file, columns_offset, columns_length, prompt_tokens, prompt_tokens_high, max_tokens,
-                        expected_json, invalid_problem, prefixes_json)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+                        expected_json, invalid_problem, prefixes_json, web_searches_max, inference_geo)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 export const INSERT_ROW_STATE = `
 INSERT INTO row_states (run, ordinal, lane, state, attempts, outcome) VALUES (?, ?, ?, ?, 0, ?)`
@@ -93,8 +93,9 @@ const ROW_COLUMNS = `
   r.request_offset AS requestOffset, r.request_length AS requestLength, r.params_bytes AS paramsBytes,
   r.columns_file AS columnsFile, r.columns_offset AS columnsOffset, r.columns_length AS columnsLength,
   r.expected_json AS expectedJson, r.prefixes_json AS prefixesJson, r.prompt_tokens AS promptTokens,
-  r.prompt_tokens_high AS promptTokensHigh, r.max_tokens AS maxTokens, r.invalid_problem AS invalidProblem, s.state,
-  lanes.prefix_group AS prefixGroup, s.attempts, s.not_before AS notBefore, s.outcome, s.submission`
+  r.prompt_tokens_high AS promptTokensHigh, r.max_tokens AS maxTokens, r.web_searches_max AS webSearchesMax,
+  r.inference_geo AS inferenceGeo, r.invalid_problem AS invalidProblem, s.state, lanes.prefix_group AS prefixGroup,
+  s.attempts, s.not_before AS notBefore, s.revision_json AS revisionJson, s.outcome, s.submission`
 
 const ROW_TABLES = `
   row_states AS s
@@ -112,7 +113,9 @@ WHERE s.run = ? AND s.ordinal = wanted.value ORDER BY wanted.key`
 
 const PENDING_COLUMNS = `
   s.ordinal, lanes.variant, lanes.model, lanes.prefix_group AS prefixGroup, r.params_bytes AS paramsBytes,
-  r.prompt_tokens_high AS promptTokensHigh, r.max_tokens AS maxTokens, r.user_id AS userId, s.attempts`
+  r.prompt_tokens AS promptTokens, r.prompt_tokens_high AS promptTokensHigh, r.max_tokens AS maxTokens,
+  r.web_searches_max AS webSearchesMax, r.inference_geo AS inferenceGeo, r.user_id AS userId, s.attempts,
+  s.revision_json AS revisionJson`
 
 const PENDING_TABLES = `
   lanes
@@ -146,7 +149,8 @@ SELECT
   count(*) FILTER (WHERE outcome = 'errored') AS errored,
   count(*) FILTER (WHERE outcome = 'canceled') AS canceled,
   count(*) FILTER (WHERE outcome = 'expired') AS expired,
-  count(*) FILTER (WHERE outcome = 'invalid') AS invalid
+  count(*) FILTER (WHERE outcome = 'invalid') AS invalid,
+  count(*) FILTER (WHERE outcome = 'unretrievable') AS unretrievable
 FROM row_states WHERE run = ?`
 
 /** Among deciding attempts that succeeded; from the partial index of the flawed ones. */
@@ -194,8 +198,9 @@ export const NEXT_SUBMISSION = 'SELECT coalesce(max(number), 0) + 1 AS number FR
 export const INSERT_SUBMISSION = `
 INSERT INTO submissions (run, number, state, wave, kind, variant, row_count, ingested_rows, size_bytes, fingerprint,
                          intent_at, newest_id_before, upstream_batch_id, created_at, ended_at, expires_at, next_poll_at,
-                         because, marks_json)
-VALUES (?, ?, 'planned', ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+                         because, marks_json, server_intent_at, organization_id, workspace_id, cancel_initiated_at,
+                         counts_json, is_duplicate, answers_for, deleted_at)
+VALUES (?, ?, 'planned', ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 /** Compare-and-set of many rows: fewer changed than asked means that one was taken, and all is rolled back. */
 export const TAKE_ROWS = `
@@ -205,11 +210,27 @@ WHERE run = ? AND state = 'pending' AND ordinal IN (SELECT value FROM json_each(
 export const INSERT_SUBMISSION_ROWS = `
 INSERT INTO submission_rows (run, submission, ordinal) SELECT ?, ?, value FROM json_each(?)`
 
+/** Takes no row. No answer: another submission of the run has this batch already. */
+export const INSERT_DUPLICATE = `
+INSERT INTO submissions (run, number, state, wave, kind, variant, row_count, size_bytes, marks_json, is_duplicate,
+                         answers_for, upstream_batch_id, created_at, expires_at, ended_at, because, organization_id,
+                         workspace_id)
+SELECT run, ?3, 'ended', wave, kind, variant, row_count, size_bytes, marks_json, 1,
+       number, ?4, ?5, ?6, ?7, ?8, organization_id, workspace_id
+FROM submissions WHERE run = ?1 AND number = ?2
+  AND NOT EXISTS (SELECT 1 FROM submissions WHERE run = ?1 AND upstream_batch_id = ?4)`
+
+export const COPY_SUBMISSION_ROWS = `
+INSERT INTO submission_rows (run, submission, ordinal)
+SELECT run, ?3, ordinal FROM submission_rows WHERE run = ?1 AND submission = ?2`
+
 const SUBMISSION_COLUMNS = `
   runs.id AS run, b.number, b.wave, b.kind, b.variant, b.state, b.row_count AS rows, b.size_bytes AS sizeBytes,
   b.marks_json AS marksJson, b.fingerprint, b.intent_at AS intentAt, b.newest_id_before AS newestIdBefore,
   b.upstream_batch_id AS upstreamBatchId, b.created_at AS createdAt, b.ended_at AS endedAt, b.expires_at AS expiresAt,
-  b.next_poll_at AS nextPollAt, b.ingested_rows AS ingestedRows, b.because`
+  b.next_poll_at AS nextPollAt, b.ingested_rows AS ingestedRows, b.because, b.server_intent_at AS serverIntentAt,
+  b.organization_id AS organizationId, b.workspace_id AS workspaceId, b.cancel_initiated_at AS cancelInitiatedAt,
+  b.counts_json AS countsJson, b.is_duplicate AS isDuplicate, b.answers_for AS answersFor, b.deleted_at AS deletedAt`
 
 export const SUBMISSIONS_OF_RUN = `
 SELECT ${SUBMISSION_COLUMNS} FROM runs JOIN submissions AS b ON b.run = runs.number WHERE runs.id = ? ORDER BY b.number`
@@ -218,7 +239,8 @@ export const ROWS_OF_SUBMISSION = `
 SELECT ordinal FROM submission_rows
 WHERE run = (SELECT number FROM runs WHERE id = ?) AND submission = ? AND ordinal > ? ORDER BY ordinal LIMIT ?`
 
-export const STATE_OF_SUBMISSION = 'SELECT kind, state FROM submissions WHERE run = ? AND number = ?'
+export const STATE_OF_SUBMISSION = `
+SELECT kind, state, upstream_batch_id AS upstreamBatchId FROM submissions WHERE run = ? AND number = ?`
 
 /** Compare-and-set. */
 export const SET_SUBMISSION_STATE =
@@ -238,7 +260,15 @@ UPDATE submissions SET
   because           = iif(json_type(?1, '$.because') IS NULL, because, ?1 ->> '$.because'),
   size_bytes        = iif(json_type(?1, '$.sizeBytes') IS NULL, size_bytes, ?1 ->> '$.sizeBytes'),
   row_count         = iif(json_type(?1, '$.rows') IS NULL, row_count, ?1 ->> '$.rows'),
-  marks_json        = iif(json_type(?1, '$.marksJson') IS NULL, marks_json, ?1 ->> '$.marksJson')
+  marks_json        = iif(json_type(?1, '$.marksJson') IS NULL, marks_json, ?1 ->> '$.marksJson'),
+  server_intent_at  = iif(json_type(?1, '$.serverIntentAt') IS NULL, server_intent_at, ?1 ->> '$.serverIntentAt'),
+  organization_id   = iif(json_type(?1, '$.organizationId') IS NULL, organization_id, ?1 ->> '$.organizationId'),
+  workspace_id      = iif(json_type(?1, '$.workspaceId') IS NULL, workspace_id, ?1 ->> '$.workspaceId'),
+  cancel_initiated_at =
+    iif(json_type(?1, '$.cancelInitiatedAt') IS NULL, cancel_initiated_at, ?1 ->> '$.cancelInitiatedAt'),
+  counts_json       = iif(json_type(?1, '$.countsJson') IS NULL, counts_json, ?1 ->> '$.countsJson'),
+  is_duplicate      = iif(json_type(?1, '$.isDuplicate') IS NULL, is_duplicate, ?1 ->> '$.isDuplicate'),
+  deleted_at        = iif(json_type(?1, '$.deletedAt') IS NULL, deleted_at, ?1 ->> '$.deletedAt')
 WHERE run = ?2 AND number = ?3`
 
 /** Only rows that this submission still holds: one that went on to another submission stays there. */
@@ -246,6 +276,17 @@ export const RETURN_ROWS = `
 UPDATE row_states SET state = 'pending', submission = NULL, attempts = attempts - 1, not_before = ?1
 WHERE run = ?2 AND state = 'submitted' AND submission = ?3
   AND ordinal IN (SELECT ordinal FROM submission_rows WHERE run = ?2 AND submission = ?3)`
+
+/** As above: of a batch that was known and cannot be read any more. */
+export const END_UNRETRIEVABLE = `
+UPDATE row_states SET state = 'done', outcome = 'unretrievable'
+WHERE run = ?1 AND state = 'submitted' AND submission = ?2
+  AND ordinal IN (SELECT ordinal FROM submission_rows WHERE run = ?1 AND submission = ?2)`
+
+/** From the partial index, whose condition this repeats. */
+export const OPEN_SIZES = `
+SELECT row_count AS rows FROM submissions
+WHERE kind <> 'realtime' AND state IN ('planned', 'submitting', 'in_progress', 'canceling') AND row_count > 0`
 
 /** No attempt decides them: they were not sent, or what was sent has ended. */
 export const CANCEL_PENDING_ROWS = `
@@ -269,7 +310,7 @@ WHERE run = ? AND ordinal = ? AND submission = ? AND state = 'submitted'`
 
 /** Compare-and-set, as above. */
 export const RELEASE_ROW = `
-UPDATE row_states SET state = 'pending', submission = NULL, not_before = ?
+UPDATE row_states SET state = 'pending', submission = NULL, not_before = ?, revision_json = ?
 WHERE run = ? AND ordinal = ? AND submission = ? AND state = 'submitted'`
 
 export const INSERT_ENTRY = `
