@@ -11,11 +11,13 @@ import { promptTokens } from '../core/usage.ts'
 import { marksToRelease } from '../core/waves.ts'
 import type { RunRecord, SubmissionRecord } from '../stores/store.ts'
 import type { AnswerHeaders, CallContext } from '../upstreams/upstream.ts'
-import type { BatchOwner } from './batch-owner.ts'
 import type { RunDeps } from './run-deps.ts'
 
 /** Marks by group, as a submission records them: rows of a group that is not named go out unmarked. */
 export type MarksByGroup = Readonly<Record<string, readonly MarkPlan[]>>
+
+/** Whose batch it is, by the custom_ids in its results. `unknown` until they can be read, `gone` when they never will. */
+export type BatchOwner = { readonly submission: number } | 'foreign' | 'unknown' | 'gone'
 
 /** Of a prefix's estimated tokens that must be read or written to show that it is cached: estimates may be high. */
 const COVERED_SHARE = 0.7
