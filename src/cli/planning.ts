@@ -1,8 +1,8 @@
+import { type BudgetLimit, parseBudget } from '../core/budget.ts'
 import { TitheError } from '../core/errors.ts'
 import { parseDuration } from '../core/instant.ts'
 import type { JobSettings } from '../core/job.ts'
 import type { Catalogue } from '../core/models.ts'
-import { parseUsd } from '../core/money.ts'
 import { type Job, loadJob } from '../jobs/load-job.ts'
 import { catalogueFor, jobDeps } from '../wiring.ts'
 import type { Flags } from './flags.ts'
@@ -15,7 +15,7 @@ export interface OpenJob {
 }
 
 export async function openJob(session: Session, path: string, flags: Flags): Promise<OpenJob> {
-  const outside = { anyModel: session.config.baseUrl !== null, hasBudget: budgetFlag(flags) !== null }
+  const outside = { anyModel: session.config.baseUrl !== null, budget: budgetFlag(flags) }
   const job = await loadJob(path, jobDeps(outside))
   const settings = overridden(job.settings, flags, session)
   return { job: { ...job, settings }, catalogue: catalogueFor(settings) }
@@ -23,16 +23,17 @@ export async function openJob(session: Session, path: string, flags: Flags): Pro
 
 function overridden(settings: JobSettings, flags: Flags, session: Session): JobSettings {
   const withinMs = textOf(flags, 'within', positive(parseDuration), 'a duration such as 90m or 6h')
+  const budget = budgetFlag(flags)
   return {
     ...settings,
     withinMs: withinMs ?? settings.withinMs,
-    budgetPicoUsd: budgetFlag(flags) ?? settings.budgetPicoUsd,
+    ...(budget === null ? {} : { budgetPicoUsd: budget.picoUsd, budgetMode: budget.mode }),
     tier: session.config.tier ?? settings.tier,
   }
 }
 
-export function budgetFlag(flags: Flags): JobSettings['budgetPicoUsd'] {
-  return textOf(flags, 'budget', positive(parseUsd), 'dollars such as 12.50')
+export function budgetFlag(flags: Flags): BudgetLimit | null {
+  return textOf(flags, 'budget', parseBudget, 'dollars such as 12.50, or "12.50 soft"')
 }
 
 function positive<T extends number | bigint>(parse: (text: string) => T | null): (text: string) => T | null {

@@ -2,6 +2,7 @@ import { type AccountErrors, accountTrouble } from './account-error.ts'
 import { type AnswerFlaw, flawOf } from './answer.ts'
 import { type Instant, MINUTE_MS, plusMs } from './instant.ts'
 import type { AnswerPolicy, JobSettings } from './job.ts'
+import { sentMaxTokens } from './row-revision.ts'
 import type { Outcome, RowRevision } from './rows.ts'
 
 interface RetryRule {
@@ -138,11 +139,6 @@ function flawRule(
   return sentMaxTokens(row) < roomMax(row)
     ? { retry, waitMs: 0, because: 'the answer was cut at max_tokens' }
     : { retry: false, waitMs: 0, because: 'the answer fills all that the model can say' }
-}
-
-/** The `max_tokens` with which a row goes out. */
-export function sentMaxTokens({ maxTokens, revision }: Pick<RowSent, 'maxTokens' | 'revision'>): number {
-  return revision?.maxTokens ?? maxTokens
 }
 
 function roomMax({ outputTokensMax }: RowSent): number {
