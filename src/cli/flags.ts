@@ -207,6 +207,7 @@ export const COMMANDS: readonly Command[] = [
           'refused',
           'truncated',
           'schema_invalid',
+          'unfinished',
         ],
       },
     ],

@@ -82,6 +82,7 @@ function statusJson({ run, counts, submissions, spentPicoUsd, driver }: Status) 
       refused: counts.refused,
       truncated: counts.truncated,
       schema_invalid: counts.schemaInvalid,
+      unfinished: counts.unfinished,
     },
     ...moneyFields('spent', spentPicoUsd),
     submissions: submissions.map((one) => ({
