@@ -6,9 +6,11 @@ import type { JobSettings } from '../core/job.ts'
 import { settingsOfVariant } from '../core/job.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
 import { picoUsd } from '../core/money.ts'
+import type { RetryTerms } from '../core/retry.ts'
 import type { GroupPlan, MarkPlan, RunPlan } from '../core/run-plan.ts'
 import { promptTokens } from '../core/usage.ts'
 import { marksToRelease } from '../core/waves.ts'
+import { loadAccountErrors } from '../facts/account-errors.ts'
 import type { RunRecord } from '../stores/store.ts'
 import type { AnswerHeaders, CallContext } from '../upstreams/upstream.ts'
 import type { RunDeps } from './run-deps.ts'
@@ -27,6 +29,7 @@ export class RunContext {
   readonly plan: RunPlan
   readonly fence: number
   readonly groups: ReadonlyMap<string, GroupPlan>
+  readonly retryTerms: RetryTerms
   /** Group → created_at of the last batch whose rows wrote or read its entry. */
   readonly touchedAt = new Map<string, Instant>()
   /** Changes of a submission's state by this driver. */
@@ -48,6 +51,7 @@ export class RunContext {
     this.settings = settings
     this.plan = plan
     this.fence = fence
+    this.retryTerms = { ...settings, accountErrors: loadAccountErrors() }
     this.groups = new Map(plan.groups.map((group) => [group.group, group]))
   }
 

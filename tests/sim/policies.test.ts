@@ -339,6 +339,22 @@ test('pauses in a row add up, and one that never ends is left unfinished, loudly
   )
 })
 
+test('a schema is held against the whole answer, not against the part that came last', async () => {
+  const settings = { outputSchema: { type: 'object' }, cache: 'off' } as const
+  const world = await openWorld({ ...paused, rows: 10, local: { pausedShare: 1 }, settings })
+  const halves = rewritten(world, (line, batch) => {
+    const { message } = line['result'] as { message: JsonObject }
+    const text = { type: 'text', text: batch === 1 ? '{"a":' : '1}' }
+    const content = [text, ...(message['content'] as JsonObject[]).filter(({ type }) => type !== 'text')]
+    return { ...line, result: { type: 'succeeded', message: { ...message, content } } }
+  })
+  const compileSchema = () => (value: unknown) => (JSON.stringify(value) === '{"a":1}' ? null : 'not {"a":1}')
+  await driveWorld(world, { upstream: halves, deps: { compileSchema } })
+  const rows = await rowsOf(world)
+  assert.ok(rows.every((row) => row.attempts === 2 && row.schemaValid === true))
+  assert.deepEqual(rows[0]!.json, { a: 1 })
+})
+
 test('a driver that dies at any write continues every pause and asks again for no more than it should', async () => {
   const options: WorldOptions = {
     ...paused,
