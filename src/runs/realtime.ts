@@ -3,7 +3,6 @@ import { parseResultLine } from '../core/answer.ts'
 import { customIdFor } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
 import { type Instant, MINUTE_MS } from '../core/instant.ts'
-import { loadAccountErrors } from '../facts/account-errors.ts'
 import type { ResultToRecord, RowRecord, SubmissionRecord } from '../stores/store.ts'
 import { type ReceivedResult, recordChunk } from './ingest.ts'
 import { RowRenderer } from './render-rows.ts'
@@ -51,7 +50,10 @@ export async function answerInRealtime(
     const reply = await deps.upstream.createMessage(body, context.callContext(row.variant, 'standard'))
     if (reply.kind === 'refused') {
       const { status, type, message } = reply.error
-      const trouble = accountTrouble({ type, message, code: reply.error.code ?? null }, loadAccountErrors())
+      const trouble = accountTrouble(
+        { type, message, code: reply.error.code ?? null },
+        context.retryTerms.accountErrors,
+      )
       if (status === 429 && trouble === null) {
         return { kind: 'later', at: askAgainAt(context.now(), reply.headers.retryAfterMs, BACK_OFF_MS) }
       }

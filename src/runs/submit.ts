@@ -4,7 +4,6 @@ import { assert } from '../core/assert.ts'
 import { customIdFor } from '../core/custom-id.ts'
 import { sha256Hex } from '../core/digest.ts'
 import { type Instant, MINUTE_MS, parseTimestamp, plusMs, SECOND_MS } from '../core/instant.ts'
-import { loadAccountErrors } from '../facts/account-errors.ts'
 import type { ResultToRecord, RowRecord, SubmissionRecord } from '../stores/store.ts'
 import type { BatchBody, CreateAnswer, MessageBatch } from '../upstreams/upstream.ts'
 import { batchElement, RowRenderer, submissionRows } from './render-rows.ts'
@@ -81,7 +80,7 @@ export async function submit(context: RunContext, planned: SubmissionRecord): Pr
       const why = `${answer.error.status} ${answer.error.type}: ${answer.error.message}`
       const trouble = accountTrouble(
         { ...answer.error, code: answer.error.code ?? null },
-        loadAccountErrors(),
+        context.retryTerms.accountErrors,
       )
       if (answer.error.status !== 429 || trouble !== null) {
         await record(context, submitting, 'refused', why, { because: why })
