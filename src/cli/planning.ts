@@ -3,6 +3,7 @@ import { TitheError } from '../core/errors.ts'
 import { parseDuration } from '../core/instant.ts'
 import type { JobSettings } from '../core/job.ts'
 import type { Catalogue } from '../core/models.ts'
+import { type PicoUsd, parseUsd } from '../core/money.ts'
 import { type Job, loadJob } from '../jobs/load-job.ts'
 import { catalogueFor, jobDeps } from '../wiring.ts'
 import type { Flags } from './flags.ts'
@@ -34,6 +35,10 @@ function overridden(settings: JobSettings, flags: Flags, session: Session): JobS
 
 export function budgetFlag(flags: Flags): BudgetLimit | null {
   return textOf(flags, 'budget', parseBudget, 'dollars such as 12.50, or "12.50 soft"')
+}
+
+export function dollarsFlag(flags: Flags, name: string): PicoUsd | null {
+  return textOf(flags, name, positive(parseUsd), 'dollars such as 12.50')
 }
 
 function positive<T extends number | bigint>(parse: (text: string) => T | null): (text: string) => T | null {

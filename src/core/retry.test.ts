@@ -13,6 +13,7 @@ const TERMS: RetryTerms = {
   onRefused: 'keep',
   onSchemaInvalid: 'keep',
   accountErrors: loadAccountErrors(),
+  closing: false,
 }
 const SEEN: AttemptSeen = {
   outcome: 'succeeded',

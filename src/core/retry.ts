@@ -64,6 +64,8 @@ export interface RowSent {
 export interface RetryTerms
   extends Pick<JobSettings, 'maxAttempts' | 'onTruncated' | 'onRefused' | 'onSchemaInvalid'> {
   readonly accountErrors: AccountErrors
+  /** Whether batches are canceled for the deadline: what they have verifiably not done goes on, in realtime. */
+  readonly closing: boolean
 }
 
 /**
@@ -95,6 +97,14 @@ export function nextAttempt(seen: AttemptSeen, row: RowSent, terms: RetryTerms, 
     const trouble = accountTrouble(error, terms.accountErrors)
     if (trouble !== null && !(trouble.mayBeOfRow && isUsedUp)) {
       return { kind: 'stop', revision, mend: trouble.mend }
+    }
+  }
+  if (terms.closing && (seen.outcome === 'canceled' || seen.outcome === 'expired')) {
+    return {
+      kind: 'again',
+      notBefore: null,
+      revision,
+      because: 'its batch has not done it, and the deadline is near',
     }
   }
   const flaw = flawOf(seen)

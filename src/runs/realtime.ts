@@ -38,7 +38,7 @@ export async function answerInRealtime(
   const marks = JSON.parse(submission.marksJson) as MarksByGroup
   const marksOf = (row: RowRecord) => (row.group === null ? [] : (marks[row.group] ?? []))
   // The first row of each marked group goes alone: its entry can be read once its answer has begun.
-  const warm = new Set<string>(context.touchedAt.keys())
+  const warm = new Set<string>(context.touchedInRealtime)
 
   const answer = async (row: RowRecord): Promise<Reply> => {
     const { ordinal, userId } = row
@@ -50,10 +50,7 @@ export async function answerInRealtime(
     const reply = await deps.upstream.createMessage(body, context.callContext(row.variant, 'standard'))
     if (reply.kind === 'refused') {
       const { status, type, message } = reply.error
-      const trouble = accountTrouble(
-        { type, message, code: reply.error.code ?? null },
-        context.retryTerms.accountErrors,
-      )
+      const trouble = accountTrouble({ type, message, code: reply.error.code ?? null }, context.accountErrors)
       if (status === 429 && trouble === null) {
         return { kind: 'later', at: askAgainAt(context.now(), reply.headers.retryAfterMs, BACK_OFF_MS) }
       }

@@ -6,12 +6,14 @@ import { sentBytesMax } from '../core/row-revision.ts'
 import type { MarkPlan } from '../core/run-plan.ts'
 import type { WaveDecision } from '../core/waves.ts'
 import type { PendingRow, WaveKind } from '../stores/store.ts'
+import { rowsOf } from './batch-owner.ts'
 import { pausedBytes } from './paused-parts.ts'
 import { RunBudget, termsOf } from './run-budget.ts'
 import { type MarksByGroup, type RunContext, unfenced } from './run-context.ts'
 import type { StopReason } from './submit.ts'
 
 const PAGE_ROWS = 5_000
+const LISTED = 100
 
 type Release = Exclude<WaveDecision, { kind: 'wait' } | { kind: 'done' }>
 
@@ -23,13 +25,20 @@ export async function releaseWave(context: RunContext, release: Release, wave: n
   const { deps, run, fence } = context
   const budget = await RunBudget.open(context)
   const termsOfRow = (marks: readonly MarkPlan[]) => termsOf(release.kind === 'realtime', marks)
+  const crowded = release.kind === 'realtime' && context.closing ? await crowdedGroups(context) : null
+  const marksFor = (group: string): readonly MarkPlan[] => {
+    const planned = context.groups.get(group)?.marks ?? []
+    if (release.kind === 'primer') return planned
+    // What batches have cached is not read in realtime: the first row of each group writes it anew.
+    if (crowded !== null) return crowded.has(group) ? planned : []
+    return context.releasedMarks(group)
+  }
   const marksByGroup = new Map<string, readonly MarkPlan[]>()
   const marksOf = (group: string | null): readonly MarkPlan[] => {
     if (group === null) return []
     let marks = marksByGroup.get(group)
     if (marks === undefined) {
-      marks =
-        release.kind === 'primer' ? (context.groups.get(group)?.marks ?? []) : context.releasedMarks(group)
+      marks = marksFor(group)
       marksByGroup.set(group, marks)
     }
     return marks
@@ -47,7 +56,9 @@ export async function releaseWave(context: RunContext, release: Release, wave: n
 
   let released = 0
   let waveKind: WaveKind = 'retry'
-  for await (const { rows, sizeBytes } of planBatches(affordable(), batchLimits(deps.catalogue.rules))) {
+  const taken = release.kind === 'probe' || release.kind === 'bulk' ? await takenSizes(context) : undefined
+  const batches = planBatches(affordable(), batchLimits(deps.catalogue.rules), taken)
+  for await (const { rows, sizeBytes } of batches) {
     const marks: Record<string, readonly MarkPlan[]> = {}
     for (const { group } of rows)
       if (group !== null && marksOf(group).length > 0) marks[group] = marksOf(group)
@@ -75,6 +86,7 @@ export async function releaseWave(context: RunContext, release: Release, wave: n
       countsJson: null,
       nextPollAt: null,
       isDuplicate: false,
+      answersFor: null,
       deletedAt: null,
       ingestedRows: 0,
       because: release.because,
@@ -87,6 +99,8 @@ export async function releaseWave(context: RunContext, release: Release, wave: n
     if (kind !== 'retry') waveKind = kind
   }
   if (released === 0) {
+    // Another driver may have the rows by now, and the run.
+    await context.renewLease()
     const refusal = await budget.refusal(rest(context, termsOfRow))
     assert(refusal !== null, 'without a budget, a wave that is released has rows')
     return refusal
@@ -95,12 +109,34 @@ export async function releaseWave(context: RunContext, release: Release, wave: n
   return null
 }
 
+/**
+ * Row counts by which a batch of this wave could be mistaken for another, or another for it: those of the batches that are
+ * listed, whoever's they are, and of all that this home has planned or sent. A primer has the rows that it must have.
+ */
+async function takenSizes(context: RunContext): Promise<Set<number>> {
+  const page = await context.deps.upstream.listBatches({ limit: LISTED })
+  context.learn(page.headers)
+  return new Set([...page.data.map(rowsOf), ...(await context.deps.store.runs.openSizes())])
+}
+
 /** Every row that may be taken, with the marks that the plan has for it: which of them will still live is not known. */
 async function* rest(context: RunContext, termsOfRow: (marks: readonly MarkPlan[]) => SendingTerms) {
   for await (const row of pendingRows(context)) {
     const marks = row.group === null ? [] : (context.groups.get(row.group)?.marks ?? [])
     yield { row, terms: termsOfRow(marks) }
   }
+}
+
+/** In realtime a mark pays from the third row on: one write at twice the price, or at 1.25, and reads at a tenth. */
+const CROWD_ROWS = 3
+
+/** Groups of which enough rows are left for a mark to pay. */
+async function crowdedGroups(context: RunContext): Promise<ReadonlySet<string>> {
+  const rows = new Map<string, number>()
+  for await (const { group } of pendingRows(context)) {
+    if (group !== null) rows.set(group, (rows.get(group) ?? 0) + 1)
+  }
+  return new Set([...rows].flatMap(([group, count]) => (count >= CROWD_ROWS ? [group] : [])))
 }
 
 async function* chosenRows(context: RunContext, release: Release): AsyncGenerator<PendingRow> {
