@@ -21,7 +21,7 @@ export async function lookAtDeadline(context: RunContext): Promise<DeadlineDecis
   const submissions = await context.submissions()
   const deadlineAt = deadlineOf(context.run, firstIntentAt(submissions), settings.withinMs)
   if (deadlineAt === null) return NOTHING
-  const known = await context.deadlineEvents()
+  const known = await context.eventKinds()
   const counts = await context.deps.store.runs.counts(context.run.id)
   const openRows = counts.pending + counts.submitted
   const decision = deadlineDecision({
