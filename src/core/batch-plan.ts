@@ -42,11 +42,16 @@ const COMMA_BYTES = 1
 /**
  * Splits rows into batches, order kept. `sizeBytes` is that of the HTTP body, to the byte. Lazy: memory is that of one
  * batch. Rows that no batch can hold are refused before (`rowTooLarge`).
+ *
+ * The number of rows is all that the upstream's list tells of a batch, so no two should have the same: a batch whose
+ * number is taken goes without its last few rows, which stand in the next one or, at the end, in none.
  * @param rows by variant.
+ * @param taken numbers of rows that other batches have; those of the batches that are planned are added.
  */
 export async function* planBatches<Row extends RowToBatch>(
   rows: AsyncIterable<Row> | Iterable<Row>,
   limits: BatchLimits,
+  taken: Set<number> = new Set(),
 ): AsyncGenerator<PlannedBatch<Row>> {
   const rowsMax = Math.max(1, Math.floor(limits.rowsMax * limits.fill))
   const bytesMax = Math.floor(limits.bytesMax * limits.fill)
@@ -57,14 +62,36 @@ export async function* planBatches<Row extends RowToBatch>(
     const grown = sizeBytes + COMMA_BYTES + row.bytes
     const [first] = batch
     if (first && (batch.length >= rowsMax || grown > bytesMax || row.variant !== first.variant)) {
-      yield { rows: batch, sizeBytes }
-      batch = []
-      sizeBytes = ENVELOPE_BYTES
+      const kept = keptOf(batch, sizeBytes, taken)
+      yield kept
+      // Rows of another variant cannot go along: what was cut off stays for a later wave.
+      batch = row.variant === first.variant ? batch.slice(kept.rows.length) : []
+      sizeBytes = batch.reduce(
+        (sum, each, index) => sum + each.bytes + (index > 0 ? COMMA_BYTES : 0),
+        ENVELOPE_BYTES,
+      )
     }
     sizeBytes += row.bytes + (batch.length > 0 ? COMMA_BYTES : 0)
     batch.push(row)
   }
-  if (batch.length > 0) yield { rows: batch, sizeBytes }
+  if (batch.length > 0) yield keptOf(batch, sizeBytes, taken)
+}
+
+/** As many of the rows as no other batch has; all of them when every number down to half of theirs is taken. */
+function keptOf<Row extends RowToBatch>(
+  rows: readonly Row[],
+  sizeBytes: number,
+  taken: Set<number>,
+): PlannedBatch<Row> {
+  let count = rows.length
+  while (taken.has(count) && (count - 1) * 2 >= rows.length) count -= 1
+  if (taken.has(count)) count = rows.length
+  taken.add(count)
+  const cut = rows.slice(count)
+  return {
+    rows: rows.slice(0, count),
+    sizeBytes: cut.reduce((left, row) => left - row.bytes - COMMA_BYTES, sizeBytes),
+  }
 }
 
 /** A row that fills more than a batch by itself; null when it fits. */
