@@ -49,6 +49,7 @@ export const FAULTS = {
   'create: spend limit reached': '400, the limit that the account has set itself',
   'retrieve: 404': 'a batch that exists is not there for a moment',
   'retrieve: unreachable': 'no answer',
+  'retrieve: another workspace for ten minutes': 'the key has become that of another workspace',
   'list: unreachable': 'no answer',
   'list: ten minutes late': 'batches of the last ten minutes are not shown',
   'list: one batch a page': 'pages are as short as they can be',
@@ -78,7 +79,6 @@ export const FAULTS = {
   'message: answer lost': 'the call is answered and billed, and the answer does not arrive',
   'upstream: away for half an hour': 'nothing answers',
   'upstream: slow': 'the answer takes a minute',
-  'upstream: another workspace for ten minutes': 'the key has become that of another workspace',
 } as const satisfies Record<`${Call | 'upstream'}: ${string}`, string>
 
 type Call = 'create' | 'retrieve' | 'list' | 'results' | 'cancel' | 'delete' | 'message'
@@ -95,6 +95,8 @@ export interface ScheduledFault {
 /** Which faults are to come, and how often each has fired. */
 export class Faults {
   readonly fired = new Map<FaultName, number>()
+  /** Batches whose results can never be read any more. */
+  readonly gone = new Set<string>()
   /** Where it cuts, how long it waits. */
   readonly random: () => number
   readonly #calls = new Map<Call, number>()
@@ -168,7 +170,6 @@ class FaultyUpstream implements Upstream {
   readonly #faults: Faults
   readonly #clock: Clock
   readonly #closing = new AbortController()
-  readonly #archived = new Set<string>()
   /** Batch → the types that errors of its rows have instead of their own. */
   readonly #errorTypes = new Map<string, readonly string[]>()
   #awayUntil: Instant
@@ -299,9 +300,9 @@ class FaultyUpstream implements Upstream {
   async *batchResults(id: string): AsyncGenerator<Uint8Array> {
     const fault = await this.#meet('results')
     if (this.#isElsewhere()) throw apiError('not_found_error', `Message Batch ${id} not found.`)
-    if (fault === 'results: archived') this.#archived.add(id)
     if (fault === 'results: deleted') await this.#upstream.deleteBatch(id)
-    if (fault === 'results: 404' || this.#archived.has(id)) {
+    if (fault === 'results: archived' || fault === 'results: deleted') this.#faults.gone.add(id)
+    if (fault === 'results: 404' || this.#faults.gone.has(id)) {
       throw apiError('not_found_error', `Message Batch ${id} has no available results.`)
     }
     const lines: Uint8Array[] = []
@@ -362,7 +363,7 @@ class FaultyUpstream implements Upstream {
     const now = this.#clock.now()
     const fault = this.#faults.draw(call)
     if (fault === 'upstream: away for half an hour') this.#awayUntil = plusMs(now, HOUR_MS / 2)
-    if (fault === 'upstream: another workspace for ten minutes') {
+    if (fault === 'retrieve: another workspace for ten minutes') {
       this.#elsewhereUntil = plusMs(now, 10 * MINUTE_MS)
     }
     if (now < this.#awayUntil) throw unreachable()
@@ -379,7 +380,7 @@ class FaultyUpstream implements Upstream {
   }
 
   #asArchived(batch: MessageBatch): MessageBatch {
-    if (!this.#archived.has(batch.id)) return batch
+    if (!this.#faults.gone.has(batch.id)) return batch
     return { ...batch, archived_at: batch.ended_at, results_url: null }
   }
 }
