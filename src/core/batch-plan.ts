@@ -51,7 +51,7 @@ const COMMA_BYTES = 1
 export async function* planBatches<Row extends RowToBatch>(
   rows: AsyncIterable<Row> | Iterable<Row>,
   limits: BatchLimits,
-  taken: Set<number> = new Set(),
+  taken: Set<number> | null = null,
 ): AsyncGenerator<PlannedBatch<Row>> {
   const rowsMax = Math.max(1, Math.floor(limits.rowsMax * limits.fill))
   const bytesMax = Math.floor(limits.bytesMax * limits.fill)
@@ -59,17 +59,17 @@ export async function* planBatches<Row extends RowToBatch>(
   let sizeBytes = ENVELOPE_BYTES
   for await (const row of rows) {
     assert(rowTooLarge(row, limits.bytesMax) === null, 'a row larger than a batch was refused when planning')
-    const grown = sizeBytes + COMMA_BYTES + row.bytes
-    const [first] = batch
-    if (first && (batch.length >= rowsMax || grown > bytesMax || row.variant !== first.variant)) {
+    const fits = () =>
+      batch.length === 0 ||
+      (batch.length < rowsMax &&
+        sizeBytes + COMMA_BYTES + row.bytes <= bytesMax &&
+        row.variant === batch[0]!.variant)
+    while (!fits()) {
       const kept = keptOf(batch, sizeBytes, taken)
       yield kept
       // Rows of another variant cannot go along: what was cut off stays for a later wave.
-      batch = row.variant === first.variant ? batch.slice(kept.rows.length) : []
-      sizeBytes = batch.reduce(
-        (sum, each, index) => sum + each.bytes + (index > 0 ? COMMA_BYTES : 0),
-        ENVELOPE_BYTES,
-      )
+      batch = row.variant === batch[0]!.variant ? batch.slice(kept.rows.length) : []
+      sizeBytes = bodyBytes(batch)
     }
     sizeBytes += row.bytes + (batch.length > 0 ? COMMA_BYTES : 0)
     batch.push(row)
@@ -81,17 +81,20 @@ export async function* planBatches<Row extends RowToBatch>(
 function keptOf<Row extends RowToBatch>(
   rows: readonly Row[],
   sizeBytes: number,
-  taken: Set<number>,
+  taken: Set<number> | null,
 ): PlannedBatch<Row> {
+  if (taken === null) return { rows, sizeBytes }
   let count = rows.length
   while (taken.has(count) && (count - 1) * 2 >= rows.length) count -= 1
   if (taken.has(count)) count = rows.length
   taken.add(count)
-  const cut = rows.slice(count)
-  return {
-    rows: rows.slice(0, count),
-    sizeBytes: cut.reduce((left, row) => left - row.bytes - COMMA_BYTES, sizeBytes),
-  }
+  const kept = rows.slice(0, count)
+  return { rows: kept, sizeBytes: bodyBytes(kept) }
+}
+
+function bodyBytes(rows: readonly RowToBatch[]): number {
+  const commas = Math.max(0, rows.length - 1) * COMMA_BYTES
+  return rows.reduce((sum, row) => sum + row.bytes, ENVELOPE_BYTES + commas)
 }
 
 /** A row that fills more than a batch by itself; null when it fits. */

@@ -4,16 +4,13 @@ import { TitheError } from '../core/errors.ts'
 import { type Instant, MINUTE_MS, parseTimestamp } from '../core/instant.ts'
 import type { SubmissionRecord } from '../stores/store.ts'
 import type { MessageBatch } from '../upstreams/upstream.ts'
-import type { RunContext } from './run-context.ts'
+import type { BatchOwner, RunContext } from './run-context.ts'
 
 const LIST_PAGE = 100
 /** `Date` has whole seconds, and the servers behind one address need not agree to the second. */
 const SERVER_SKEW_MS = 10 * MINUTE_MS
 /** One line of ours is proof. So many that are not prove the opposite: reading all of a large file would be dear. */
 const FOREIGN_LINES_MAX = 100
-
-/** Whose batch it is, by the custom_ids in its results. `unknown` until they can be read, `gone` when they never will. */
-export type BatchOwner = { readonly submission: number } | 'foreign' | 'unknown' | 'gone'
 
 /** All rows of a batch, however far it is. */
 export function rowsOf({ request_counts: counts }: MessageBatch): number {

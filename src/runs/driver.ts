@@ -8,6 +8,7 @@ import { type JobSettings, settingsFromJson } from '../core/job.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
 import { nextWave, probeProblem, type WaveSummary } from '../core/waves.ts'
 import type { RunRecord, RunState, SubmissionRecord } from '../stores/store.ts'
+import { lookAtDeadline, withdrawForDeadline } from './deadline.ts'
 import { endGivenUp } from './give-up.ts'
 import { ingest } from './ingest.ts'
 import { accountLatecomers } from './latecomers.ts'
@@ -98,14 +99,17 @@ async function goRound(context: RunContext, options: DriveOptions): Promise<Roun
   const reason = await checkWorkspace(context)
   if (reason !== null) return { kind: 'stop', reason }
   if (options.cancel) await cancelPending(context)
+  const deadline = options.cancel ? null : await lookAtDeadline(context)
+  context.closing = deadline?.closing === true
   let acted = false
-  let until: Instant | null = null
+  let until: Instant | null = deadline?.nextAt ?? null
   const open = await openSubmissions(context)
   // What keeps one create waiting keeps the others waiting too.
   const createsFrom = latest(open.map((one) => (one.state === 'planned' ? one.nextPollAt : null)))
   for (const submission of open) {
     const view = submission.state === 'planned' ? { ...submission, nextPollAt: createsFrom } : submission
-    const command = decide(view, context.now(), options.cancel === true)
+    const canceling = options.cancel === true || (context.closing && submission.kind !== 'realtime')
+    const command = decide(view, context.now(), canceling)
     if (command.kind === 'wait') {
       until = earliest(until, command.until)
       continue
@@ -266,7 +270,7 @@ async function decideWave(context: RunContext, options: DriveOptions): Promise<N
   const tier = context.deps.catalogue.rules.tiers[context.settings.tier]
   const decision = nextWave({
     now,
-    route: context.plan.chosen,
+    route: context.closing ? 'realtime' : context.plan.chosen,
     groups: context.plan.groups,
     rows: context.run.rows - counts.invalid,
     pending: ready === undefined ? 0 : counts.pending,
@@ -344,6 +348,10 @@ async function cancelPending({ deps, run, fence }: RunContext): Promise<void> {
 }
 
 async function withdraw(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
+  if (context.closing) {
+    await withdrawForDeadline(context, submission)
+    return null
+  }
   const why = 'canceled before it was sent'
   await record(context, submission, 'refused', why, { because: why })
   await returnRows(context, submission.number)
@@ -365,7 +373,9 @@ async function cancel(context: RunContext, submission: SubmissionRecord): Promis
   }
   await record(context, submission, 'cancel_requested', submission.upstreamBatchId!, {
     nextPollAt: null,
-    because: 'a cancel was asked for; rows that are done keep their results',
+    because: context.closing
+      ? 'canceled for the deadline; rows that are done keep their results, the others are answered in realtime'
+      : 'a cancel was asked for; rows that are done keep their results',
   })
   return null
 }
@@ -419,6 +429,7 @@ async function openContext(
   for (const submission of await context.submissions()) {
     const { number, kind, state } = submission
     if (state === 'refused' || state === 'lost') await endGivenUp(context, submission)
+    if (isOpen(state) && submission.isDuplicate) await returnRows(context, number)
     if (kind === 'realtime' && state === 'in_progress') {
       const message = `submission ${number} is answered in realtime: if its driver was killed, up to ${REALTIME_CONCURRENCY} calls were under way, and their rows, asked again, are paid twice`
       deps.emit({ kind: 'note', message })

@@ -11,11 +11,13 @@ import { promptTokens } from '../core/usage.ts'
 import { marksToRelease } from '../core/waves.ts'
 import type { RunRecord, SubmissionRecord } from '../stores/store.ts'
 import type { AnswerHeaders, CallContext } from '../upstreams/upstream.ts'
-import type { BatchOwner } from './batch-owner.ts'
 import type { RunDeps } from './run-deps.ts'
 
 /** Marks by group, as a submission records them: rows of a group that is not named go out unmarked. */
 export type MarksByGroup = Readonly<Record<string, readonly MarkPlan[]>>
+
+/** Whose batch it is, by the custom_ids in its results. `unknown` until they can be read, `gone` when they never will. */
+export type BatchOwner = { readonly submission: number } | 'foreign' | 'unknown' | 'gone'
 
 /** Of a prefix's estimated tokens that must be read or written to show that it is cached: estimates may be high. */
 const COVERED_SHARE = 0.7
@@ -35,6 +37,8 @@ export class RunContext {
   workspace: WorkspaceIds
   /** Group → created_at of the last batch whose rows wrote or read its entry. */
   readonly touchedAt = new Map<string, Instant>()
+  /** Groups whose entry was written or read in realtime: batches and realtime have caches apart (claude-api.md 3.7). */
+  readonly touchedInRealtime = new Set<string>()
   /** Changes of a submission's state by this driver. */
   steps = 0
   spentPicoUsd = 0n
@@ -49,6 +53,9 @@ export class RunContext {
   isWorkspaceChecked = false
   /** Whether it was said what the end of the run is waiting for. */
   saidAwaited = false
+  /** Whether batches are canceled for the deadline: what they report as canceled goes on in realtime. */
+  closing = false
+  #events: Set<string> | null = null
   #answersFor: WorkspaceIds | null = null
   #toldTime = false
   /** Upstream's clock minus ours; its timestamps are compared only with its own time (design.md 4.5). */
@@ -106,6 +113,24 @@ export class RunContext {
     unfenced(await this.deps.store.runs.renewLease(this.run.id, this.fence, until), this.run.id)
   }
 
+  /** An event of the whole run, said to whoever listens. */
+  async addEvent(kind: string, detail: string): Promise<void> {
+    const event = { run: this.run.id, at: this.now(), submission: 0, kind, detail }
+    await this.deps.store.runs.addEvent(event)
+    ;(await this.deadlineEvents()).add(kind)
+    this.deps.emit({ kind: 'note', message: detail })
+  }
+
+  /** The kinds of events of the whole run that were recorded so far, by whichever driver. */
+  async deadlineEvents(): Promise<Set<string>> {
+    this.#events ??= new Set(
+      (await this.deps.store.runs.events(this.run.id)).flatMap((event) =>
+        event.submission === 0 ? [event.kind] : [],
+      ),
+    )
+    return this.#events
+  }
+
   submissions(): Promise<SubmissionRecord[]> {
     return this.deps.store.runs.submissions(this.run.id)
   }
@@ -152,6 +177,10 @@ export class RunContext {
     const prefix = this.groups.get(group)?.marks.at(-1)?.tokens ?? 0
     // Less than the prefix was cached (a shallower mark, or a minimum that we have wrong): no proof for the group.
     if (cached === 0 || cached < COVERED_SHARE * prefix) return
+    if (entry.upstreamBatchId === null) {
+      this.touchedInRealtime.add(group)
+      return
+    }
     const before = this.touchedAt.get(group)
     if (before === undefined || before < createdAt) this.touchedAt.set(group, createdAt)
   }

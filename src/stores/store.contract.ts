@@ -527,6 +527,20 @@ export function storeContract(under: StoreUnderTest): void {
       assert.equal((await runs.rowsPage(RUN, -1, 1))[0]?.state, 'submitted')
     })
 
+    stored(
+      'rows of a batch that was overtaken go back, and what it answers decides none',
+      async ({ runs }) => {
+        const fence = await started(runs, [newRow(0)])
+        const number = await plan(runs, fence, [0])
+        await events(runs, fence, number, ['intent_recorded', 'accepted'])
+        await runs.touchSubmission(RUN, fence, number, { isDuplicate: true })
+        assert.equal(await runs.returnRows(RUN, fence, number, { kind: 'pending', notBefore: null }), 1)
+        await runs.recordResults(RUN, fence, number, [result(number, 0)])
+        assert.equal((await runs.rowsPage(RUN, -1, 1))[0]?.state, 'pending')
+        assert.equal((await runs.submissions(RUN))[0]?.isDuplicate, true)
+      },
+    )
+
     stored('rows that were never sent go back, and those of realtime calls', async ({ runs }) => {
       const fence = await started(runs, [newRow(0)])
       const back = { kind: 'pending', notBefore: null } as const

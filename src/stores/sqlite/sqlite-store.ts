@@ -434,13 +434,14 @@ class SqliteRuns implements RunStore {
     then: { kind: 'pending'; notBefore: Instant | null },
   ): Promise<number | Fenced> {
     return this.#write(run, fence, (number) => {
-      const from = this.#db.get<Pick<SubmissionRecord, 'kind' | 'state'>>(
+      const from = this.#db.get<Pick<SubmissionColumns, 'kind' | 'state' | 'isDuplicate'>>(
         sql.STATE_OF_SUBMISSION,
         number,
         submission,
       )
       assert(from !== undefined, `submission ${submission} of run ${run} exists when its rows return`)
-      assert(!mayBeBatch(from), `rows do not return from a batch that is ${from.state}: they may be paid for`)
+      const mayBePaid = mayBeBatch({ ...from, isDuplicate: from.isDuplicate === 1 })
+      assert(!mayBePaid, `rows do not return from a batch that is ${from.state}: they may be paid for`)
       return this.#db.run(sql.RETURN_ROWS, then.notBefore, number, submission)
     })
   }

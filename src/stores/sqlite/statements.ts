@@ -240,7 +240,7 @@ SELECT ordinal FROM submission_rows
 WHERE run = (SELECT number FROM runs WHERE id = ?) AND submission = ? AND ordinal > ? ORDER BY ordinal LIMIT ?`
 
 export const STATE_OF_SUBMISSION = `
-SELECT kind, state, upstream_batch_id AS upstreamBatchId FROM submissions WHERE run = ? AND number = ?`
+SELECT kind, state, upstream_batch_id AS upstreamBatchId, is_duplicate AS isDuplicate FROM submissions WHERE run = ? AND number = ?`
 
 /** Compare-and-set. */
 export const SET_SUBMISSION_STATE =
