@@ -1,7 +1,7 @@
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../src/core/instant.ts'
 import type { JobSettings } from '../../src/core/job.ts'
 import { PICO_PER_USD, picoUsd } from '../../src/core/money.ts'
-import { FAULT_NAMES, type FaultName, FAULTS } from '../../src/upstreams/faults.ts'
+import { FAULT_NAMES, FAULTS, type FaultName } from '../../src/upstreams/faults.ts'
 import type { LocalSettings } from '../../src/upstreams/local/local-upstream.ts'
 import { seededRandom } from '../../src/upstreams/local/seeded.ts'
 import { RUN, type WorldOptions } from './harness.ts'
@@ -11,7 +11,10 @@ import { MACHINE_FAULT_NAMES, type MachineFault } from './machine-faults.ts'
 // after the other they go through all faults and all pairs.
 
 export type SimFault = FaultName | MachineFault
-export const SIM_FAULTS: readonly SimFault[] = [...FAULT_NAMES.filter((name) => !name.startsWith('delete:')), ...MACHINE_FAULT_NAMES]
+export const SIM_FAULTS: readonly SimFault[] = [
+  ...FAULT_NAMES.filter((name) => !name.startsWith('delete:')),
+  ...MACHINE_FAULT_NAMES,
+]
 export const isUpstreamFault = (name: SimFault): name is FaultName => name in FAULTS
 
 export type SeedKind = 'alone' | 'pair' | 'random'
@@ -82,13 +85,21 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
     refusedShare: one(0, 0, 0.1),
     truncatedShare: one(0, 0, 0.1),
   }
+  // Some have to be in a hurry with what their batches take: the others would never cancel one.
+  const within = (share: number): Partial<JobSettings> => {
+    if (!chance(share)) return {}
+    const withinMs = (pace === 'quick' ? [8, 15, 30] : [60, 150, 400])[below(3)]! * MINUTE_MS
+    return { withinMs, onDeadline: one('realtime', 'realtime', 'pay_twice', 'announce') }
+  }
   const run = (id: string, rows: number, settings: Partial<JobSettings>, isCanceled: boolean): DrawnRun => {
     const handbooks = 2 + below(2)
     const variants = 1 + below(3)
-    const request = (ordinal: number) => ({ system: [{ type: 'text', text: HANDBOOKS[ordinal % handbooks]! }] })
+    const request = (ordinal: number) => ({
+      system: [{ type: 'text', text: HANDBOOKS[ordinal % handbooks]! }],
+    })
     const betas = (ordinal: number) => (ordinal % variants === 0 ? [] : [`simulated-${ordinal % variants}`])
-    const { cache, batch, budgetPicoUsd } = settings
-    const shape = [rows, handbooks, variants, cache, batch, budgetPicoUsd].join()
+    const { cache, batch, budgetPicoUsd, withinMs } = settings
+    const shape = [rows, handbooks, variants, cache, batch, budgetPicoUsd, withinMs].join()
     return { id, options: { rows, handbooks, request, betas, shape }, settings, isCanceled }
   }
   const policies = (): Partial<JobSettings> => ({
@@ -109,8 +120,13 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
     local,
     pollAfterMs: pace === 'quick' ? MINUTE_MS / 2 : HOUR_MS / 3,
     runs: [
-      run(RUN, 30 + 6 * below(chance(0.15) ? 9 : 4), { ...policies(), budgetPicoUsd }, chance(0.05)),
-      run('r0000000sj', 6 + 2 * below(4), policies(), asks('cancel:') || chance(0.2)),
+      run(
+        RUN,
+        30 + 6 * below(chance(0.15) ? 9 : 4),
+        { ...policies(), ...within(0.2), budgetPicoUsd },
+        chance(0.05),
+      ),
+      run('r0000000sj', 6 + 2 * below(4), { ...policies(), ...within(0.3) }, asks('cancel:') || chance(0.2)),
       run('r0000000sk', 6 + 2 * below(4), { ...policies(), batch: isRealtime ? 'off' : 'auto' }, chance(0.1)),
     ],
   }

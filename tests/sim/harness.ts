@@ -138,7 +138,11 @@ export async function openEmptyWorld(settings: Partial<LocalSettings> = {}): Pro
 }
 
 /** Plans a run and stores it, ready to be driven. */
-export async function addRun({ store }: Pick<World, 'store'>, id: string, options: WorldOptions): Promise<void> {
+export async function addRun(
+  { store }: Pick<World, 'store'>,
+  id: string,
+  options: WorldOptions,
+): Promise<void> {
   const settings = { ...SETTINGS, ...options.settings }
   await store.runs.createRun({
     id,
@@ -310,7 +314,11 @@ export async function driveWorld(world: World, options: DriveWorldOptions = {}):
     signal: new AbortController().signal,
   }
   try {
-    const end = await drive(options.run ?? RUN, options.deps?.(deps) ?? deps, { once: false, acceptProbe: false, ...options.drive })
+    const end = await drive(options.run ?? RUN, options.deps?.(deps) ?? deps, {
+      once: false,
+      acceptProbe: false,
+      ...options.drive,
+    })
     return { end, calls, events }
   } catch (error) {
     if (!(error instanceof Crash)) throw error

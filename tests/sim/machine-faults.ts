@@ -10,7 +10,8 @@ export const MACHINE_FAULTS = {
   'store: disk full': 'a write finds no space left',
   'clock: set back': 'the clock of the machine goes back by three hours',
   'clock: jumps ahead': 'the clock of the machine goes ahead by thirty hours',
-  'driver: sleeps before a create': 'forty minutes between an intent and its create; another driver goes on meanwhile',
+  'driver: sleeps before a create':
+    'forty minutes between an intent and its create; another driver goes on meanwhile',
   'driver: sleeps for a day': 'thirty hours between two calls',
 } as const
 export type MachineFault = keyof typeof MACHINE_FAULTS

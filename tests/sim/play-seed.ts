@@ -1,12 +1,14 @@
+import { answerText, parseResultLine } from '../../src/core/answer.ts'
 import { HOUR_MS, type Instant, MINUTE_MS } from '../../src/core/instant.ts'
 import type { DriveEnd, DriveOptions } from '../../src/runs/driver.ts'
 import { REALTIME_CONCURRENCY } from '../../src/runs/realtime.ts'
 import { ledgerOf } from '../../src/runs/report-run.ts'
 import type { RunDeps } from '../../src/runs/run-deps.ts'
-import type { RowCounts, Store } from '../../src/stores/store.ts'
+import type { RowCounts } from '../../src/stores/store.ts'
 import { Faults, withFaults } from '../../src/upstreams/faults.ts'
 import { seededRandom } from '../../src/upstreams/local/seeded.ts'
 import type { Upstream } from '../../src/upstreams/upstream.ts'
+import type { Break } from './breaks.ts'
 import {
   type DrawnRun,
   type DrawnWorld,
@@ -16,7 +18,14 @@ import {
   type SeedKind,
   type SimFault,
 } from './draw-world.ts'
-import { addRun, type DriveWorldOptions, driveWorld, openEmptyWorld, SETTINGS, type World } from './harness.ts'
+import {
+  addRun,
+  type DriveWorldOptions,
+  driveWorld,
+  openEmptyWorld,
+  SETTINGS,
+  type World,
+} from './harness.ts'
 import { MachineFaults } from './machine-faults.ts'
 import { Stranger } from './stranger.ts'
 import { judge, type Verdict } from './verdict.ts'
@@ -52,17 +61,14 @@ export interface SeededRun {
   readonly violations: readonly string[]
 }
 
-/** A bug on purpose: what stands between a driver and the world is wrong in one way. */
-export interface Break {
-  readonly what: string
-  /** The store itself. */
-  readonly store?: (store: Store) => Store
-  /** What one driver sees. */
-  readonly deps?: (deps: RunDeps, world: World) => RunDeps
-}
-
 /** Errors that a driver may end with: the upstream was away, or another driver has the run. Everything is kept. */
-const ENDS_OF_A_DRIVER = ['upstream_unreachable', 'run_taken', 'run_held', 'not_found_error', 'store_unavailable']
+const ENDS_OF_A_DRIVER = [
+  'upstream_unreachable',
+  'run_taken',
+  'run_held',
+  'not_found_error',
+  'store_unavailable',
+]
 /** Without faults a run ends in few drives; a human resumes after each stop. */
 const CALM_DRIVES_MAX = 8
 const UNKNOWABLE = /archived or deleted before it was read/
@@ -85,7 +91,10 @@ export async function runSeed(seed: number, broken: Break | null = null): Promis
     if (isEnough || played.violations.length > 0) return played
     if (redrawn === REDRAWS_MAX) {
       const fired = Object.keys(played.fired).join(', ')
-      return { ...played, violations: [`too little happens in ${redrawn} worlds: of ${drawn.faults}, ${fired} fired`] }
+      return {
+        ...played,
+        violations: [`too little happens in ${redrawn} worlds: of ${drawn.faults}, ${fired} fired`],
+      }
     }
   }
 }
@@ -103,7 +112,7 @@ class Log {
 async function play(drawn: DrawnWorld, attempt: number, broken: Break | null): Promise<SeededRun> {
   const draw = drawer(`play ${drawn.seed} ${attempt}`)
   const bare = await openEmptyWorld(drawn.local)
-  const watch: Watch = { violations: [], owners: new Map(), attempts: [], conflicts: new Set() }
+  const watch: Watch = { violations: [], owners: new Map(), attempts: [], conflicts: [] }
   const store = watchStore(bare.store, watch)
   const world: World = { ...bare, store: broken?.store?.(store) ?? store }
   for (const run of drawn.runs) await addRun(world, run.id, { ...run.options, settings: run.settings })
@@ -119,14 +128,24 @@ async function play(drawn: DrawnWorld, attempt: number, broken: Break | null): P
   const lives = drawn.runs.map((run) => {
     const upstream = withFaults(service, faults, world.clock)
     const seen = watchRun(world, run.id, upstream, watch, stranger, drawn.pollAfterMs)
-    return new Life(world, run, seen, machine, log, broken, drawer(`life ${run.id} ${drawn.seed} ${attempt}`))
+    return new Life(
+      world,
+      run,
+      seen,
+      machine,
+      log,
+      watch,
+      broken,
+      drawer(`life ${run.id} ${drawn.seed} ${attempt}`),
+    )
   })
-  await Promise.all(lives.map((life) => life.suffer(life.run === drawn.runs[0] ? 2 + draw.below(7) : 2 + draw.below(2))))
+  await Promise.all(
+    lives.map((life) => life.suffer(life.run === drawn.runs[0] ? 2 + draw.below(7) : 2 + draw.below(2))),
+  )
   faults.calm()
   machine.calm()
   await Promise.all(lives.map((life) => life.end()))
 
-  await (globalThis as any).DEBUG?.(world, log)
   const verdict = await judge(
     world,
     lives.map(({ run: { id, options, settings, isCanceled }, isStuck }) => {
@@ -135,20 +154,28 @@ async function play(drawn: DrawnWorld, attempt: number, broken: Break | null): P
     watch,
     {
       lostMax:
-        (faults.fired.get('message: answer lost') ?? 0) + REALTIME_CONCURRENCY * (log.crashes + log.takeovers),
+        (faults.fired.get('message: answer lost') ?? 0) +
+        REALTIME_CONCURRENCY * (log.crashes + log.takeovers),
       gone: faults.gone,
+      landedTooLate: faults.fired.has('create: lands very late'),
     },
   )
   const violations = [...log.violations, ...watch.violations, ...verdict.violations]
   violations.push(...(await stranger.complaints(faults.gone)))
-  for (const run of watch.conflicts) {
-    if (!log.stops.some((reason) => reason.startsWith(run) && reason.includes('two different results')))
-      violations.push(`${run}: a row came with two different results, and nobody was told`)
-  }
-  const result = await resultOf(world, drawn, attempt, log, verdict, { ...Object.fromEntries(faults.fired), ...Object.fromEntries(machine.fired) }, stranger)
+  const isCompared = isUndisturbedTheSame(drawn, faults.gone)
+  if (isCompared) violations.push(...(await differences(drawn, world, watch)))
+  const result = await resultOf(
+    world,
+    drawn,
+    attempt,
+    log,
+    verdict,
+    { ...Object.fromEntries(faults.fired), ...Object.fromEntries(machine.fired) },
+    stranger,
+  )
   for (const life of lives) await life.upstream.close()
   await world.local.close()
-  return { ...result, violations }
+  return { ...result, isCompared, violations }
 }
 
 function faultsOf(drawn: DrawnWorld, attempt: number): Faults {
@@ -171,6 +198,7 @@ class Life {
   readonly upstream: Upstream
   readonly #machine: MachineFaults
   readonly #log: Log
+  readonly #watch: Watch
   readonly #broken: Break | null
   readonly #draw: ReturnType<typeof drawer>
   isStuck = false
@@ -182,6 +210,7 @@ class Life {
     upstream: Upstream,
     machine: MachineFaults,
     log: Log,
+    watch: Watch,
     broken: Break | null,
     draw: ReturnType<typeof drawer>,
   ) {
@@ -190,6 +219,7 @@ class Life {
     this.upstream = upstream
     this.#machine = machine
     this.#log = log
+    this.#watch = watch
     this.#broken = broken
     this.#draw = draw
   }
@@ -249,12 +279,27 @@ class Life {
       return this.#broken?.deps?.(onMachine, this.#world) ?? onMachine
     }
     const drive = { ...options.drive, cancel: this.#isCanceled }
+    const conflicts = this.#watch.conflicts.length
     try {
-      const { end } = await driveWorld(this.#world, { run: id, upstream: this.upstream, deps, ...options, drive })
+      const { end, events } = await driveWorld(this.#world, {
+        run: id,
+        upstream: this.upstream,
+        deps,
+        ...options,
+        drive,
+      })
       if (end === 'crashed') this.#log.crashes += 1
       else if (end.kind === 'stopped') {
         this.#log.stops.push(`${id}: ${end.reason}`)
         if (end.reason.length < 10) this.#log.violations.push(`${id} stopped without a reason: ${end.reason}`)
+      }
+      const said = [
+        ...this.#log.stops,
+        ...events.map((event) => (event.kind === 'note' ? event.message : '')),
+      ]
+      const isQuiet = !said.some((text) => text.includes('two different results'))
+      if (end !== 'crashed' && isQuiet && this.#watch.conflicts.slice(conflicts).includes(id)) {
+        this.#log.violations.push(`${id}: a row came with two different results, and nobody was told`)
       }
       return end
     } catch (error) {
@@ -273,7 +318,8 @@ class Life {
     for await (const entry of ledgerOf(this.run.id, this.#world.store.runs)) {
       if (entry.kind === 'paid') spent += entry.costPicoUsd ?? 0n
     }
-    if (spent > budget) this.#log.violations.push(`${this.run.id}: ${spent} pUSD spent of a budget of ${budget}`)
+    if (spent > budget)
+      this.#log.violations.push(`${this.run.id}: ${spent} pUSD spent of a budget of ${budget}`)
   }
 
   #sleep(ms: number): Promise<void> {
@@ -290,11 +336,14 @@ async function resultOf(
   verdict: Verdict,
   fired: Readonly<Record<string, number>>,
   stranger: Stranger,
-): Promise<Omit<SeededRun, 'violations'>> {
+): Promise<Omit<SeededRun, 'violations' | 'isCompared'>> {
   const counts: Partial<Record<keyof RowCounts, number>> = {}
   let batches = 0
   for (const { id } of drawn.runs) {
-    for (const [name, count] of Object.entries(await world.store.runs.counts(id)) as [keyof RowCounts, number][]) {
+    for (const [name, count] of Object.entries(await world.store.runs.counts(id)) as [
+      keyof RowCounts,
+      number,
+    ][]) {
       counts[name] = (counts[name] ?? 0) + count
     }
     batches += (await world.store.runs.submissions(id)).filter((one) => one.upstreamBatchId !== null).length
@@ -317,6 +366,44 @@ async function resultOf(
     duplicates: verdict.duplicates,
     furtherAnswers: verdict.furtherAnswers,
     tooLate: verdict.tooLate,
-    isCompared: false,
   }
+}
+
+/** Whether nothing that befell the first run may have changed what becomes of its rows. */
+function isUndisturbedTheSame({ runs, local, pace }: DrawnWorld, gone: ReadonlySet<string>): boolean {
+  const { erroredShare, refusedShare, truncatedShare } = local
+  const isSteady = erroredShare === 0 && refusedShare === 0 && truncatedShare === 0
+  const inTime = (pace === 'quick' || pace === 'hours') && runs[0]!.settings.withinMs === undefined
+  return isSteady && inTime && !runs[0]!.isCanceled && gone.size === 0
+}
+
+/** Where the first run ended otherwise than in the same world without faults, crashes and others. */
+async function differences(drawn: DrawnWorld, world: World, watch: Watch): Promise<string[]> {
+  const run = drawn.runs[0]!
+  const bare = await openEmptyWorld(drawn.local)
+  const calm: Watch = { violations: [], owners: new Map(), attempts: [], conflicts: [] }
+  const undisturbed: World = { ...bare, store: watchStore(bare.store, calm) }
+  await addRun(undisturbed, run.id, { ...run.options, settings: { ...run.settings, budgetPicoUsd: null } })
+  const { end } = await driveWorld(undisturbed, { run: run.id, drive: { acceptProbe: true } })
+  const expected = await answersOf(undisturbed, run.id, calm)
+  const found = await answersOf(world, run.id, watch)
+  await undisturbed.local.close()
+  const differing = expected.filter((answer, row) => answer !== found[row])
+  if (end === 'crashed' || end.kind !== 'finished')
+    return [`the undisturbed world ends with ${JSON.stringify(end)}`]
+  return differing.map((answer) => `undisturbed, a row ends otherwise: ${answer}`)
+}
+
+/** How each row ended and with what words. */
+async function answersOf(world: World, run: string, watch: Watch): Promise<string[]> {
+  const answers: string[] = []
+  for (const { ordinal, outcome, decidedBy } of await world.store.runs.rowsPage(run, -1, 1_000)) {
+    const attempt = watch.attempts.find(
+      (one) => one.run === run && one.ordinal === ordinal && one.submission === decidedBy,
+    )
+    const line = attempt?.result ? await world.store.bodies.read(attempt.result) : Buffer.from('null')
+    const text = answerText(parseResultLine(Buffer.from(line).toString('utf8'))?.message ?? {})
+    answers.push(`${ordinal} ${outcome} ${attempt?.stopReason} ${text}`)
+  }
+  return answers
 }

@@ -1,4 +1,5 @@
 import { parseCustomId } from '../../src/core/custom-id.ts'
+import { plusMs } from '../../src/core/instant.ts'
 import type { JobSettings } from '../../src/core/job.ts'
 import { ledgerOf } from '../../src/runs/report-run.ts'
 import type { AttemptRecord, RunRecord } from '../../src/stores/store.ts'
@@ -23,6 +24,8 @@ export interface Circumstances {
   readonly lostMax: number
   /** Batches whose results could not be read any more. */
   readonly gone: ReadonlySet<string>
+  /** Whether a create landed after it may be presumed lost: nothing else makes an answer be paid for twice unasked. */
+  readonly landedTooLate: boolean
 }
 
 export interface Verdict {
@@ -57,7 +60,8 @@ export async function judge(
   for (const line of invoice.batchLines.values()) {
     const batchId = line.batchId!
     const id = parseCustomId(line.customId)
-    if (id === null) continue
+    // What a run that waits for a human has not read yet is in no ledger yet.
+    if (id === null || runs.find((run) => run.id === id.run)?.isStuck) continue
     const record = (await world.store.runs.findRuns(id.run))[0]!
     const createdAt = Date.parse((await world.local.retrieveBatch(batchId))?.batch.created_at ?? '')
     if (record.finishedAt !== null && createdAt > record.finishedAt) tooLate.add(batchId)
@@ -95,7 +99,7 @@ async function judgeRun(
   record: RunRecord,
   invoice: Invoice,
   watch: Watch,
-  { gone }: Circumstances,
+  { gone, landedTooLate }: Circumstances,
 ) {
   const violations: string[] = []
   const { runs } = world.store
@@ -104,9 +108,11 @@ async function judgeRun(
   if (records.length !== run.rows) violations.push(`${records.length} rows of ${run.rows}`)
 
   for (const { number, state, upstreamBatchId } of submissions) {
-    if (!run.isStuck && !['ingested', 'refused', 'lost'].includes(state)) violations.push(`submission ${number} is ${state}`)
+    if (!run.isStuck && !['ingested', 'refused', 'lost'].includes(state))
+      violations.push(`submission ${number} is ${state}`)
     const owner = upstreamBatchId === null ? run.id : watch.owners.get(upstreamBatchId)
-    if (owner !== run.id) violations.push(`submission ${number} has taken batch ${upstreamBatchId} of ${owner}`)
+    if (owner !== run.id)
+      violations.push(`submission ${number} has taken batch ${upstreamBatchId} of ${owner}`)
     if (state === 'lost' && upstreamBatchId !== null && !gone.has(upstreamBatchId)) {
       violations.push(`submission ${number} was given up, and the results of its batch are there`)
     }
@@ -122,22 +128,39 @@ async function judgeRun(
   for (const row of records) {
     const { ordinal, state, outcome } = row
     const own = attempts.get(ordinal) ?? []
-    if (!run.isStuck && (state !== 'done' || outcome === null)) violations.push(`row ${ordinal} is ${state}, ${outcome}`)
+    if (!run.isStuck && (state !== 'done' || outcome === null))
+      violations.push(`row ${ordinal} is ${state}, ${outcome}`)
     if (!run.isCanceled && outcome === 'canceled') violations.push(`row ${ordinal} is canceled, unasked`)
-    if (own.length > run.settings.maxAttempts) {
-      violations.push(`row ${ordinal}: ${own.length} attempts of ${run.settings.maxAttempts}`)
-    }
+    let used = 0
     for (const [index, attempt] of own.entries()) {
       const isLast = index === own.length - 1
-      const next = nextOf(attempt, index + 1, run.settings)
+      const forDeadline = attempt.outcome === 'canceled' && run.settings.withinMs !== null
+      if (!forDeadline) used += 1
+      const next = forDeadline ? 'may' : nextOf(attempt, used, run.settings)
       if (!isLast && next === 'never') {
-        violations.push(`row ${ordinal} was sent again after ${attempt.outcome} ${attempt.stopReason ?? attempt.errorType}`)
+        violations.push(
+          `row ${ordinal} was sent again after ${attempt.outcome} ${attempt.stopReason ?? attempt.errorType}`,
+        )
       }
       if (!isLast && attempt.outcome === 'succeeded') furtherAnswers += 1
       const isOver = run.isCanceled || run.isStuck || outcome === 'unretrievable'
       if (isLast && next === 'must' && !isOver) {
-        violations.push(`row ${ordinal} is ${outcome} after ${own.length} attempts of ${run.settings.maxAttempts}`)
+        violations.push(`row ${ordinal} is ${outcome} after ${used} attempts of ${run.settings.maxAttempts}`)
       }
+    }
+  }
+
+  const events = await runs.events(run.id)
+  const { withinMs } = run.settings
+  const firstIntentAt = submissions.find((one) => one.intentAt !== null)?.intentAt ?? null
+  if (withinMs !== null && firstIntentAt !== null && !record.planJson.includes('"chosen":"realtime')) {
+    const deadlineAt = plusMs(firstIntentAt, withinMs)
+    const late = records.filter(
+      ({ ordinal }) => (attempts.get(ordinal)?.at(-1)?.at ?? deadlineAt) > deadlineAt,
+    )
+    const isAnnounced = events.some((event) => event.kind === 'deadline_missed')
+    if (late.length > 0 && !isAnnounced) {
+      violations.push(`${late.length} rows came after the deadline, and nobody was told`)
     }
   }
 
@@ -148,19 +171,25 @@ async function judgeRun(
     if (entry.kind === 'duplicate') duplicates += 1
     if (entry.upstreamBatchId === null) {
       const left = invoice.realtimeLines.get(figures) ?? 0
-      if (left === 0) violations.push(`${entry.customId} is in the ledger without its invoice line: ${figures}`)
+      if (left === 0)
+        violations.push(`${entry.customId} is in the ledger without its invoice line: ${figures}`)
       else invoice.realtimeLines.set(figures, left - 1)
     } else {
       const key = `${entry.upstreamBatchId} ${entry.customId}`
       const line = invoice.batchLines.get(key)
       invoice.batchLines.delete(key)
       if (line === undefined) violations.push(`${key} is in the ledger without its invoice line`)
-      else if (figuresOf(line) !== figures) violations.push(`${key}: ${figures} is invoiced as ${figuresOf(line)}`)
+      else if (figuresOf(line) !== figures)
+        violations.push(`${key}: ${figures} is invoiced as ${figuresOf(line)}`)
     }
     // An attempt is one row of one intent; its custom_id says which.
     const attempt = entry.customId
     if (entry.kind === 'paid' && paid.has(attempt)) violations.push(`${attempt} was paid for twice`)
     if (entry.kind === 'paid') paid.add(attempt)
+  }
+  const isAsked = run.settings.withinMs !== null && run.settings.onDeadline === 'pay_twice'
+  if (duplicates > 0 && !landedTooLate && !isAsked) {
+    violations.push(`${duplicates} answers were paid for twice without need`)
   }
   const succeeded = [...attempts.values()].flat().filter((attempt) => attempt.outcome === 'succeeded').length
   if (paid.size !== succeeded) violations.push(`${paid.size} paid entries for ${succeeded} answers`)
