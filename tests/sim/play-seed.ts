@@ -1,5 +1,6 @@
 import { answerText, parseResultLine } from '../../src/core/answer.ts'
 import { HOUR_MS, type Instant, MINUTE_MS } from '../../src/core/instant.ts'
+import { PICO_PER_USD, picoUsd } from '../../src/core/money.ts'
 import type { DriveEnd, DriveOptions } from '../../src/runs/driver.ts'
 import { REALTIME_CONCURRENCY } from '../../src/runs/realtime.ts'
 import { ledgerOf } from '../../src/runs/report-run.ts'
@@ -71,6 +72,7 @@ const ENDS_OF_A_DRIVER = [
 ]
 /** Without faults a run ends in few drives; a human resumes after each stop. */
 const CALM_DRIVES_MAX = 8
+const NO_LIMIT = { picoUsd: picoUsd(PICO_PER_USD * 1_000_000n), mode: 'hard' } as const
 const UNKNOWABLE = /archived or deleted before it was read/
 const REDRAWS_MAX = 12
 const ROWS_MIN = 30
@@ -253,7 +255,7 @@ class Life {
   async end(): Promise<void> {
     let end: DriveEnd | 'crashed' | null = null
     for (let calm = 0; calm < CALM_DRIVES_MAX; calm++) {
-      end = await this.#drive({ drive: { acceptProbe: true, budgetPicoUsd: null } })
+      end = await this.#drive({ drive: { acceptProbe: true, budget: NO_LIMIT } })
       if (end !== null && end !== 'crashed' && end.kind === 'finished') return
       await this.#sleep(15 * MINUTE_MS)
     }

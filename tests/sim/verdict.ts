@@ -134,9 +134,8 @@ async function judgeRun(
     let used = 0
     for (const [index, attempt] of own.entries()) {
       const isLast = index === own.length - 1
-      const forDeadline = attempt.outcome === 'canceled' && run.settings.withinMs !== null
-      if (!forDeadline) used += 1
-      const next = forDeadline ? 'may' : nextOf(attempt, used, run.settings)
+      used += 1
+      const next = nextOf(attempt, used, run.settings)
       if (!isLast && next === 'never') {
         violations.push(
           `row ${ordinal} was sent again after ${attempt.outcome} ${attempt.stopReason ?? attempt.errorType}`,
@@ -159,7 +158,7 @@ async function judgeRun(
       ({ ordinal }) => (attempts.get(ordinal)?.at(-1)?.at ?? deadlineAt) > deadlineAt,
     )
     const isAnnounced = events.some((event) => event.kind === 'deadline_missed')
-    if (late.length > 0 && !isAnnounced) {
+    if (late.length > 0 && !isAnnounced && !run.isCanceled) {
       violations.push(`${late.length} rows came after the deadline, and nobody was told`)
     }
   }
@@ -203,13 +202,16 @@ const OF_THE_ACCOUNT = ['authentication_error', 'permission_error', 'billing_err
 
 /** Whether a row goes into a later batch after this attempt, by the job's own policy: written apart from the driver's. */
 function nextOf(attempt: AttemptRecord, attempts: number, settings: JobSettings): 'must' | 'may' | 'never' {
+  if (OF_THE_ACCOUNT.includes(attempt.errorType ?? '')) return 'may'
+  // What a batch has not done because it was canceled for the deadline, or ran out of time then, is no failure of the row.
+  const isNotDone = attempt.outcome === 'canceled' || attempt.outcome === 'expired'
+  if (isNotDone && settings.withinMs !== null) return 'may'
   if (attempts >= settings.maxAttempts) return 'never'
   switch (attempt.outcome) {
     case 'expired':
       return 'must'
     case 'errored':
-      if (HOPELESS.includes(attempt.errorType ?? '')) return 'never'
-      return OF_THE_ACCOUNT.includes(attempt.errorType ?? '') ? 'may' : 'must'
+      return HOPELESS.includes(attempt.errorType ?? '') ? 'never' : 'must'
     case 'succeeded': {
       const policy =
         attempt.stopReason === 'max_tokens'
