@@ -284,7 +284,10 @@ async function decideWave(context: RunContext, options: DriveOptions): Promise<N
     rowsInFlightMax: Math.max(1, rowsInFlightMax(tier.queuedRowsMax) - counts.submitted),
   })
   if (decision.kind === 'done') {
-    assert(counts.pending + counts.submitted === 0, 'a run that is done has no row without an outcome')
+    const open = counts.pending + counts.submitted
+    // What another driver was in the middle of when it took the run and died looks like the end to this one.
+    if (open > 0) await context.renewLease()
+    assert(open === 0, 'a run that is done has no row without an outcome')
     return decision
   }
   if (decision.kind === 'wait') return { kind: 'wait', until: decision.until }

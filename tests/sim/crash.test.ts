@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { SECOND_MS } from '../../src/core/instant.ts'
+import { HOUR_MS, plusMs, SECOND_MS } from '../../src/core/instant.ts'
 import type { Upstream } from '../../src/upstreams/upstream.ts'
 import { driveWorld, finalState, openWorld, RUN, type World, withUpstream } from './harness.ts'
 
@@ -91,4 +91,35 @@ test('in realtime a crash loses no row, and pays again at most for the calls tha
     assert.equal(invoice.entries, 12, where)
     assert.ok(invoice.lines <= 12 + 8, `${where}: ${invoice.lines} calls`)
   }
+})
+
+test('a driver that wakes up after another has taken its run, and died in any call, is told so and breaks nothing', async () => {
+  let taken = 0
+  for (let call = 1; call <= 8; call++) {
+    for (let crash = 1; crash <= 8; crash++) {
+      const world = await openWorld({ rows: 3, request, settings: { cache: 'off' } })
+      let creates = 0
+      const upstream = withUpstream(world, (local) => ({
+        async createBatch(body, context) {
+          creates += 1
+          return creates === 1 ? { kind: 'ambiguous', reason: 'timeout' } : local.createBatch(body, context)
+        },
+      }))
+      const meanwhile = async () => {
+        await world.clock.sleepUntil(plusMs(world.clock.now(), HOUR_MS))
+        await driveWorld(world, { upstream, crash: { call: crash, when: 'after' } })
+      }
+      const where = `another died in call ${crash} while this one slept after call ${call}`
+      try {
+        await driveWorld(world, { upstream, pause: { call, when: 'after', meanwhile } })
+      } catch (error) {
+        assert.equal((error as { code?: string }).code, 'run_taken', `${where}: ${(error as Error).stack}`)
+        taken += 1
+      }
+      assert.deepEqual((await driveWorld(world, { upstream })).end, { kind: 'finished' }, where)
+      const { invoice } = await finalState(world)
+      assert.equal(invoice.equal, true, `${where}: ${invoice.differences.join('\n')}`)
+    }
+  }
+  assert.ok(taken > 20, `${taken} were taken`)
 })

@@ -142,7 +142,11 @@ async function play(drawn: DrawnWorld, attempt: number, broken: Break | null): P
     )
   })
   await Promise.all(
-    lives.map((life) => life.suffer(life.run === drawn.runs[0] ? 2 + draw.below(7) : 2 + draw.below(2))),
+    lives.map((life) =>
+      life.suffer(
+        life.run === drawn.runs[0] ? 2 + draw.below(7) : (life.run.isCanceled ? 3 : 2) + draw.below(2),
+      ),
+    ),
   )
   faults.calm()
   machine.calm()

@@ -429,3 +429,29 @@ test('a cancel gives up no results that come short: they are paid for, and may b
   assert.equal(counts.unretrievable, 0)
   assert.ok(counts.succeeded > 0)
 })
+
+test('a second result that differs is told, though the file was short and the next one shows it no more', async () => {
+  const world = await openWorld({ rows: 40, settings: { cache: 'off' } })
+  let readings = 0
+  const upstream = withUpstream(world, (local) => ({
+    async *batchResults(id: string) {
+      readings += 1
+      let lines = 0
+      for await (const line of local.batchResults(id)) {
+        if (readings === 1 && lines === 20) {
+          const { custom_id } = JSON.parse(Buffer.from(line).toString('utf8')) as { custom_id: string }
+          yield line
+          yield Buffer.from(JSON.stringify({ custom_id, result: { type: 'expired' } }))
+          return
+        }
+        lines += 1
+        yield line
+      }
+    },
+  }))
+  const { end } = await driveWorld(world, { upstream })
+  assert.ok(end !== 'crashed' && end.kind === 'stopped')
+  assert.match(end.reason, /1 rows .* two different results/)
+  assert.deepEqual((await driveWorld(world, { upstream })).end, { kind: 'finished' })
+  await isPaidOnce(world, 40)
+})
