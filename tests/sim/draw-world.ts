@@ -37,7 +37,7 @@ export interface DrawnWorld {
   readonly runs: readonly DrawnRun[]
 }
 
-type Pace = 'quick' | 'hours' | 'expires' | 'expires in part'
+type Pace = 'quick' | 'hours' | 'late' | 'expires' | 'expires in part'
 
 const PAIRS = (SIM_FAULTS.length * (SIM_FAULTS.length - 1)) / 2
 /** Neighbouring seeds have pairs that lie far apart. A prime that does not divide the number of pairs. */
@@ -70,13 +70,14 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
 
   const pace: Pace = asks('create: lands')
     ? 'hours'
-    : one('quick', 'quick', 'quick', 'quick', 'quick', 'hours', 'hours', 'expires', 'expires in part')
+    : one('quick', 'quick', 'quick', 'quick', 'quick', 'hours', 'late', 'late', 'expires', 'expires in part')
   const isSlow = pace === 'expires in part'
   const local: Partial<LocalSettings> = {
     seed,
     batchLatencyMs: {
       quick: [45 * SECOND_MS, 6 * MINUTE_MS],
       hours: [20 * MINUTE_MS, 100 * MINUTE_MS],
+      late: [20 * MINUTE_MS, 5 * HOUR_MS],
       expires: [HOUR_MS, 30 * HOUR_MS],
       'expires in part': [HOUR_MS],
     }[pace],
@@ -85,10 +86,10 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
     refusedShare: one(0, 0, 0.1),
     truncatedShare: one(0, 0, 0.1),
   }
-  // Some have to be in a hurry with what their batches take: the others would never cancel one.
+  // A plan with batches needs two hours at least; a run in a hurry whose batches are quick would never cancel one.
   const within = (share: number): Partial<JobSettings> => {
-    if (!chance(share)) return {}
-    const withinMs = (pace === 'quick' ? [8, 15, 30] : [60, 150, 400])[below(3)]! * MINUTE_MS
+    if (!chance(pace === 'late' ? share : share / 4)) return {}
+    const withinMs = one(120, 180, 240) * MINUTE_MS
     return { withinMs, onDeadline: one('realtime', 'realtime', 'pay_twice', 'announce') }
   }
   const run = (id: string, rows: number, settings: Partial<JobSettings>, isCanceled: boolean): DrawnRun => {
@@ -123,10 +124,10 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
       run(
         RUN,
         30 + 6 * below(chance(0.15) ? 9 : 4),
-        { ...policies(), ...within(0.2), budgetPicoUsd },
+        { ...policies(), ...within(0.6), budgetPicoUsd },
         chance(0.05),
       ),
-      run('r0000000sj', 6 + 2 * below(4), { ...policies(), ...within(0.3) }, asks('cancel:') || chance(0.2)),
+      run('r0000000sj', 6 + 2 * below(4), { ...policies(), ...within(0.6) }, asks('cancel:') || chance(0.2)),
       run('r0000000sk', 6 + 2 * below(4), { ...policies(), batch: isRealtime ? 'off' : 'auto' }, chance(0.1)),
     ],
   }

@@ -30,7 +30,7 @@ import {
 import { MachineFaults } from './machine-faults.ts'
 import { Stranger } from './stranger.ts'
 import { judge, type Verdict } from './verdict.ts'
-import { type Watch, watchRun, watchService, watchStore } from './watch.ts'
+import { newWatch, type Watch, watchRun, watchService, watchStore } from './watch.ts'
 
 // One seed, one world: three runs with their drivers and a stranger in one workspace, faults of the upstream and of the
 // machine, drivers that die, come one look at a time, are two at once or are told to cancel. In the end every row has one
@@ -114,7 +114,7 @@ class Log {
 async function play(drawn: DrawnWorld, attempt: number, broken: Break | null): Promise<SeededRun> {
   const draw = drawer(`play ${drawn.seed} ${attempt}`)
   const bare = await openEmptyWorld(drawn.local)
-  const watch: Watch = { violations: [], owners: new Map(), attempts: [], conflicts: [] }
+  const watch = newWatch()
   const store = watchStore(bare.store, watch)
   const world: World = { ...bare, store: broken?.store?.(store) ?? store }
   for (const run of drawn.runs) await addRun(world, run.id, { ...run.options, settings: run.settings })
@@ -209,6 +209,8 @@ class Life {
   readonly #draw: ReturnType<typeof drawer>
   isStuck = false
   #isCanceled = false
+  #metConflict = false
+  #toldConflict = false
 
   constructor(
     world: World,
@@ -255,8 +257,15 @@ class Life {
     }
   }
 
-  /** No fault any more, and a human who resumes after each stop. */
   async end(): Promise<void> {
+    await this.#endCalmly()
+    if (this.#metConflict && !this.#toldConflict) {
+      this.#log.violations.push(`${this.run.id}: a row came with two different results, and nobody was told`)
+    }
+  }
+
+  /** No fault any more, and a human who resumes after each stop. */
+  async #endCalmly(): Promise<void> {
     let end: DriveEnd | 'crashed' | null = null
     for (let calm = 0; calm < CALM_DRIVES_MAX; calm++) {
       end = await this.#drive({ drive: { acceptProbe: true, budget: NO_LIMIT } })
@@ -303,10 +312,9 @@ class Life {
         ...this.#log.stops,
         ...events.map((event) => (event.kind === 'note' ? event.message : '')),
       ]
-      const isQuiet = !said.some((text) => text.includes('two different results'))
-      if (end !== 'crashed' && isQuiet && this.#watch.conflicts.slice(conflicts).includes(id)) {
-        this.#log.violations.push(`${id}: a row came with two different results, and nobody was told`)
-      }
+      this.#toldConflict ||= said.some((text) => text.includes('two different results'))
+      // One that dies in that moment has nobody to tell, and the next need not see it.
+      this.#metConflict ||= end !== 'crashed' && this.#watch.conflicts.slice(conflicts).includes(id)
       return end
     } catch (error) {
       const code = (error as { code?: string }).code ?? ''
@@ -387,7 +395,7 @@ function isUndisturbedTheSame({ runs, local, pace }: DrawnWorld, gone: ReadonlyS
 async function differences(drawn: DrawnWorld, world: World, watch: Watch): Promise<string[]> {
   const run = drawn.runs[0]!
   const bare = await openEmptyWorld(drawn.local)
-  const calm: Watch = { violations: [], owners: new Map(), attempts: [], conflicts: [] }
+  const calm = newWatch()
   const undisturbed: World = { ...bare, store: watchStore(bare.store, calm) }
   await addRun(undisturbed, run.id, { ...run.options, settings: { ...run.settings, budgetPicoUsd: null } })
   const { end } = await driveWorld(undisturbed, { run: run.id, drive: { acceptProbe: true } })

@@ -19,6 +19,10 @@ export interface Watch {
   readonly conflicts: string[]
 }
 
+export function newWatch(): Watch {
+  return { violations: [], owners: new Map(), attempts: [], conflicts: [] }
+}
+
 /** The world's store, with a note of what was recorded. */
 export function watchStore(store: Store, watch: Watch): Store {
   const watching: Partial<Store['runs']> = {
@@ -36,11 +40,11 @@ export function watchStore(store: Store, watch: Watch): Store {
 }
 
 /** The world's upstream, with a stranger at it, and with a note of who created what. */
-export function watchService(world: World, watch: Watch, stranger: Stranger): Upstream {
+export function watchService(world: World, watch: Watch, stranger: Stranger | null): Upstream {
   const { local } = world
   const watching: Partial<Upstream> = {
     async createBatch(body, context) {
-      await stranger.beforeCreate(body.rows)
+      await stranger?.beforeCreate(body.rows)
       let owner = 'nobody'
       async function* elements() {
         for await (const element of body.elements()) {
@@ -50,7 +54,7 @@ export function watchService(world: World, watch: Watch, stranger: Stranger): Up
       }
       const answer = await local.createBatch({ ...body, elements }, context)
       if (answer.kind === 'accepted') watch.owners.set(answer.batch.id, owner)
-      await stranger.afterCreate(body.rows)
+      await stranger?.afterCreate(body.rows)
       return answer
     },
     // Each run has a connection of its own, and the service outlives them.
@@ -68,7 +72,7 @@ export function watchRun(
   run: string,
   upstream: Upstream,
   watch: Watch,
-  stranger: Stranger,
+  stranger: Stranger | null,
   pollAfterMs: number,
 ): Upstream {
   let calls = 0
@@ -79,7 +83,7 @@ export function watchRun(
   const watching: Partial<Upstream> = {
     createBatch: (body, context) => upstream.createBatch(watchedBody(world, run, body, watch), context),
     async retrieveBatch(id) {
-      await stranger.act()
+      await stranger?.act()
       const answer = await upstream.retrieveBatch(id)
       if (answer === null || answer.headers.retryAfterMs === null) return answer
       return { ...answer, headers: { ...answer.headers, retryAfterMs: pollAfterMs } }
