@@ -9,7 +9,7 @@ import { settingsFromJson } from '../core/job.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
 import { nextWave, probeProblem, type WaveSummary } from '../core/waves.ts'
 import type { RunRecord, RunState, SubmissionRecord } from '../stores/store.ts'
-import { lookAtDeadline, withdrawForDeadline } from './deadline.ts'
+import { announceLateEnd, lookAtDeadline, withdrawForDeadline } from './deadline.ts'
 import { endGivenUp } from './give-up.ts'
 import { ingest } from './ingest.ts'
 import { accountLatecomers } from './latecomers.ts'
@@ -192,6 +192,7 @@ async function checkWorkspace(context: RunContext): Promise<StopReason> {
 
 /** Every row has its outcome: what may have been paid beside is looked for before the run is called over. */
 async function conclude(context: RunContext): Promise<Round> {
+  await announceLateEnd(context)
   const { accounted, awaited } = await accountLatecomers(context)
   if (accounted > 0) return { kind: 'acted' }
   if (awaited === null) return { kind: 'over' }

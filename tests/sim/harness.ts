@@ -259,8 +259,9 @@ export interface DriveWorldOptions {
   readonly pause?: Pause
   readonly upstream?: Upstream
   readonly drive?: Partial<DriveOptions>
-  /** What else is different for this driver. */
-  readonly deps?: (deps: RunDeps) => RunDeps
+  /** What else is different for this driver; `through` is given what it would have, crashes included. */
+  readonly deps?: Partial<RunDeps>
+  readonly through?: (deps: RunDeps) => RunDeps
 }
 
 /** Drives a run in a process of its own, which may die. */
@@ -314,9 +315,10 @@ export async function driveWorld(world: World, options: DriveWorldOptions = {}):
     isHolderGone: () => true,
     emit: (event) => events.push(event),
     signal: new AbortController().signal,
+    ...options.deps,
   }
   try {
-    const end = await drive(options.run ?? RUN, options.deps?.(deps) ?? deps, {
+    const end = await drive(options.run ?? RUN, options.through?.(deps) ?? deps, {
       once: false,
       acceptProbe: false,
       ...options.drive,

@@ -286,7 +286,7 @@ class Life {
   async #drive(options: DriveWorldOptions): Promise<DriveEnd | 'crashed' | null> {
     const { id } = this.run
     this.#log.drives += 1
-    const deps = (deps: RunDeps): RunDeps => {
+    const through = (deps: RunDeps): RunDeps => {
       const onMachine = this.#machine.befall(deps, () => {
         this.#log.takeovers += 1
         return this.#drive({ drive: { once: true } })
@@ -299,7 +299,7 @@ class Life {
       const { end, events } = await driveWorld(this.#world, {
         run: id,
         upstream: this.upstream,
-        deps,
+        through,
         ...options,
         drive,
       })
