@@ -68,9 +68,13 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
   const asks = (prefix: string) => faults.some((name) => name.startsWith(prefix))
   const needsErrors = faults.includes('results: errors of many kinds') || asks('results: billing')
 
+  const patient = ['quick', 'quick', 'quick', 'quick', 'hours', 'late'] as const
+  // A lost create is looked for every minute until its candidates have ended: days of that would be most of the work.
   const pace: Pace = asks('create: lands')
     ? 'hours'
-    : one('quick', 'quick', 'quick', 'quick', 'quick', 'hours', 'late', 'late', 'expires', 'expires in part')
+    : asks('create:')
+      ? one(...patient)
+      : one<Pace>(...patient, 'expires', 'expires in part')
   const isSlow = pace === 'expires in part'
   const local: Partial<LocalSettings> = {
     seed,
@@ -110,7 +114,7 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
     onRefused: one('keep', 'keep', 'retry'),
     deleteRemote: asks('delete:') || chance(0.2) ? 'after_ingest' : 'never',
   })
-  const budgetPicoUsd = chance(0.3) ? picoUsd((PICO_PER_USD * BigInt(1 + below(20))) / 100n) : null
+  const budgetPicoUsd = chance(0.3) ? picoUsd((PICO_PER_USD * one(3n, 6n, 10n, 15n, 20n)) / 100n) : null
   // Realtime calls take hours where the first token does.
   const isRealtime = !isSlow && (asks('message:') || chance(0.2))
   return {
