@@ -32,7 +32,7 @@ export const FAULTS = {
   'create: timeout': 'the batch is created, and the call times out',
   'create: cut 200': 'the batch is created, and the answer breaks off in the middle',
   'create: never arrived': 'nothing is created, and no answer says so',
-  'create: lands late': 'no answer; the batch is created 5 to 25 minutes later',
+  'create: lands late': 'no answer; the batch is created 5 to 18 minutes later',
   'create: lands very late':
     'no answer; the batch is created 35 to 90 minutes later, when it may be presumed lost',
   'create: 429 with retry-after': 'refused for a while that the server names',
@@ -218,7 +218,7 @@ class FaultyUpstream implements Upstream {
       case 'create: 529':
         return { kind: 'ambiguous', reason: fault }
       case 'create: lands late':
-        return this.#landLater(body, context, 5 + this.#faults.below(20), fault)
+        return this.#landLater(body, context, 5 + this.#faults.below(14), fault)
       case 'create: lands very late':
         return this.#landLater(body, context, 35 + this.#faults.below(55), fault)
     }

@@ -76,6 +76,7 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
       ? one(...patient)
       : one<Pace>(...patient, 'expires', 'expires in part')
   const isSlow = pace === 'expires in part'
+  const mayPause = chance(0.1)
   const local: Partial<LocalSettings> = {
     seed,
     batchLatencyMs: {
@@ -89,6 +90,7 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
     erroredShare: needsErrors ? 0.3 : one(0, 0, 0.05, 0.3),
     refusedShare: one(0, 0, 0.1),
     truncatedShare: one(0, 0, 0.1),
+    pausedShare: mayPause ? 0.3 : 0,
   }
   // A plan with batches needs two hours at least; a run in a hurry whose batches are quick would never cancel one.
   const within = (share: number): Partial<JobSettings> => {
@@ -99,12 +101,15 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
   const run = (id: string, rows: number, settings: Partial<JobSettings>, isCanceled: boolean): DrawnRun => {
     const handbooks = 2 + below(2)
     const variants = 1 + below(3)
+    const isJson = settings.outputSchema !== undefined
     const request = (ordinal: number) => ({
       system: [{ type: 'text', text: HANDBOOKS[ordinal % handbooks]! }],
+      ...(isJson ? { output_config: { format: { type: 'json_schema', schema: SCHEMA } } } : {}),
+      ...(mayPause ? { tools: [SEARCH] } : {}),
     })
     const betas = (ordinal: number) => (ordinal % variants === 0 ? [] : [`simulated-${ordinal % variants}`])
     const { cache, batch, budgetPicoUsd, withinMs } = settings
-    const shape = [rows, handbooks, variants, cache, batch, budgetPicoUsd, withinMs].join()
+    const shape = [rows, handbooks, variants, isJson, mayPause, cache, batch, budgetPicoUsd, withinMs].join()
     return { id, options: { rows, handbooks, request, betas, shape }, settings, isCanceled }
   }
   const policies = (): Partial<JobSettings> => ({
@@ -112,6 +117,7 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
     cache: one<JobSettings['cache']>('auto', 'auto', 'off'),
     onTruncated: one('keep', 'retry'),
     onRefused: one('keep', 'keep', 'retry'),
+    ...(chance(0.15) ? { outputSchema: SCHEMA, onSchemaInvalid: one('keep', 'retry') } : {}),
     deleteRemote: asks('delete:') || chance(0.2) ? 'after_ingest' : 'never',
   })
   const budgetPicoUsd = chance(0.3) ? picoUsd((PICO_PER_USD * one(3n, 6n, 10n, 15n, 20n)) / 100n) : null
@@ -135,6 +141,20 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
       run('r0000000sk', 6 + 2 * below(4), { ...policies(), batch: isRealtime ? 'off' : 'auto' }, chance(0.1)),
     ],
   }
+}
+
+const SCHEMA = {
+  type: 'object',
+  properties: { answer: { type: 'string' }, sure: { type: 'integer' } },
+  required: ['answer', 'sure'],
+  additionalProperties: false,
+}
+const SEARCH = { type: 'web_search_20250305', name: 'web_search', max_uses: 2 }
+
+/** Some answers are called invalid, always the same ones: the local upstream's own always fit their schema. */
+export function simulatedSchema(value: unknown): string | null {
+  const { length } = JSON.stringify(value)
+  return length % 5 === 0 ? 'not what was asked for' : null
 }
 
 /** Prefixes just over the smallest that is cached. */

@@ -18,6 +18,7 @@ import {
   isUpstreamFault,
   type SeedKind,
   type SimFault,
+  simulatedSchema,
 } from './draw-world.ts'
 import {
   addRun,
@@ -287,7 +288,7 @@ class Life {
     const { id } = this.run
     this.#log.drives += 1
     const through = (deps: RunDeps): RunDeps => {
-      const onMachine = this.#machine.befall(deps, () => {
+      const onMachine = this.#machine.befall({ ...deps, compileSchema: () => simulatedSchema }, () => {
         this.#log.takeovers += 1
         return this.#drive({ drive: { once: true } })
       })
@@ -385,8 +386,9 @@ async function resultOf(
 
 /** Whether nothing that befell the first run may have changed what becomes of its rows. */
 function isUndisturbedTheSame({ runs, local, pace }: DrawnWorld, gone: ReadonlySet<string>): boolean {
-  const { erroredShare, refusedShare, truncatedShare } = local
-  const isSteady = erroredShare === 0 && refusedShare === 0 && truncatedShare === 0
+  const { erroredShare, refusedShare, truncatedShare, pausedShare } = local
+  const shares = [erroredShare, refusedShare, truncatedShare, pausedShare]
+  const isSteady = shares.every((share) => share === 0) && runs[0]!.settings.outputSchema === undefined
   const inTime = (pace === 'quick' || pace === 'hours') && runs[0]!.settings.withinMs === undefined
   return isSteady && inTime && !runs[0]!.isCanceled && gone.size === 0
 }

@@ -134,8 +134,10 @@ async function judgeRun(
     let used = 0
     for (const [index, attempt] of own.entries()) {
       const isLast = index === own.length - 1
-      used += 1
-      const next = nextOf(attempt, used, run.settings)
+      // A pause is continued, and no failure.
+      const isPaused = attempt.stopReason === 'pause_turn'
+      if (!isPaused) used += 1
+      const next = isPaused ? 'may' : nextOf(attempt, used, run.settings)
       if (!isLast && next === 'never') {
         violations.push(
           `row ${ordinal} was sent again after ${attempt.outcome} ${attempt.stopReason ?? attempt.errorType}`,
