@@ -339,3 +339,28 @@ test('a line that cannot be read does not make a lost create foreign', async () 
   assert.equal(invoice.equal, true, invoice.differences.join('\n'))
   assert.equal(invoice.lines, 40, 'nothing was sent twice')
 })
+
+test('the age of a create counts from when it was sent: a machine that slept before it presumes nothing lost too early', async () => {
+  const world = await openWorld({ rows: 40, settings: { cache: 'off' } })
+  let creates = 0
+  const upstream = withUpstream(world, (local) => ({
+    async createBatch(body, context) {
+      creates += 1
+      if (creates > 1) return local.createBatch(body, context)
+      await world.clock.sleepUntil(plusMs(world.clock.now(), 3 * HOUR_MS))
+      const sent: Uint8Array[] = []
+      for await (const element of body.elements()) sent.push(element)
+      async function* elements() {
+        yield* sent
+      }
+      const landsAt = plusMs(world.clock.now(), 10 * MINUTE_MS)
+      void world.clock.sleepUntil(landsAt).then(() => local.createBatch({ ...body, elements }, context))
+      return { kind: 'ambiguous', reason: 'timeout' }
+    },
+  }))
+  assert.deepEqual((await driveWorld(world, { upstream })).end, FINISHED)
+  assert.equal(creates, 1)
+  const { invoice } = await finalState(world)
+  assert.equal(invoice.equal, true, invoice.differences.join('\n'))
+  assert.equal(invoice.lines, 40)
+})
