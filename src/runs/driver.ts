@@ -9,7 +9,7 @@ import { settingsFromJson } from '../core/job.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
 import { nextWave, probeProblem, type WaveSummary } from '../core/waves.ts'
 import type { RunRecord, RunState, SubmissionRecord } from '../stores/store.ts'
-import { lookAtDeadline, withdrawForDeadline } from './deadline.ts'
+import { announceLateEnd, lookAtDeadline, withdrawForDeadline } from './deadline.ts'
 import { endGivenUp } from './give-up.ts'
 import { ingest } from './ingest.ts'
 import { accountLatecomers } from './latecomers.ts'
@@ -205,6 +205,7 @@ async function checkWorkspace(context: RunContext): Promise<StopReason> {
 
 /** Every row has its outcome: what may have been paid beside is looked for before the run is called over. */
 async function conclude(context: RunContext): Promise<Round> {
+  await announceLateEnd(context)
   const { accounted, awaited } = await accountLatecomers(context)
   if (accounted > 0) return { kind: 'acted' }
   if (awaited === null) return { kind: 'over' }
@@ -297,7 +298,10 @@ async function decideWave(context: RunContext, options: DriveOptions): Promise<N
     rowsInFlightMax: Math.max(1, rowsInFlightMax(tier.queuedRowsMax) - counts.submitted),
   })
   if (decision.kind === 'done') {
-    assert(counts.pending + counts.submitted === 0, 'a run that is done has no row without an outcome')
+    const open = counts.pending + counts.submitted
+    // What another driver was in the middle of when it took the run and died looks like the end to this one.
+    if (open > 0) await context.renewLease()
+    assert(open === 0, 'a run that is done has no row without an outcome')
     return decision
   }
   if (decision.kind === 'wait') return { kind: 'wait', until: decision.until }
@@ -405,6 +409,8 @@ async function giveUp(context: RunContext, stale: SubmissionRecord, reason: stri
   const submission = (await context.submissions()).find((one) => one.number === stale.number)!
   if (!isOpen(submission.state)) return true
   if (submission.state === 'submitting' || context.workspaceSeen(context.workspace) !== 'same') return false
+  // Results of a batch that has ended are paid for, and may be whole the next time: they are given up when asked again.
+  if (submission.state === 'ended' && reason !== context.run.stopReason) return false
   await record(context, submission, 'gone', reason, { because: reason })
   await endGivenUp(context, { ...submission, state: 'lost' })
   context.deps.emit({ kind: 'note', message: `submission ${submission.number} is given up: ${reason}` })
