@@ -24,7 +24,7 @@ const counter = sampledCounter((text) => {
 const begun = performance.now()
 const job = await loadJob(process.argv[2]!, jobDeps())
 const facts = loadTokenFacts()
-const deps = planningDeps(jobDeps().catalogue, false)
+const deps = planningDeps(jobDeps().catalogue, false, null)
 const plan = await planRun(
   job,
   {

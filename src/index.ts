@@ -23,6 +23,7 @@ import {
   jobDeps,
   openHome,
   openUpstream,
+  placeOf,
   planningDeps,
   runDeps,
   THIS_PROCESS,
@@ -59,7 +60,7 @@ export interface PlanOptions {
  */
 export async function plan(job: string | JobDefinition, options: PlanOptions = {}): Promise<RunPlan> {
   const loaded = await loadJob(job, jobDeps())
-  const deps = planningDeps(catalogueFor(loaded.settings), options.exact ?? false)
+  const deps = planningDeps(catalogueFor(loaded.settings), options.exact ?? false, null)
   return planRun(loaded, deps, planningOptions(options), null, null)
 }
 
@@ -106,7 +107,7 @@ export async function run(job: string | JobDefinition, options: RunOptions = {})
   const home = await openHome(options.home ?? '.tithe')
   try {
     const deps = { ...home, holder: THIS_PROCESS, isHolderGone }
-    const upstream = choice.kind === 'local' ? 'local (simulated)' : choice.baseUrl
+    const { upstream } = placeOf(choice)
     const fingerprint = sha256Hex(`${upstream}\n${await fingerprintJob(loaded)}`)
     const earlier = await earlierRun(deps, fingerprint)
     const reused = earlier?.state === 'finished' && options.again === true ? null : earlier
@@ -116,7 +117,10 @@ export async function run(job: string | JobDefinition, options: RunOptions = {})
         deps,
         loaded,
         { fingerprint, upstream, upstreamKind: choice.kind },
-        planningDeps(catalogueFor(loaded.settings), options.exact ?? false),
+        planningDeps(catalogueFor(loaded.settings), options.exact ?? false, {
+          dir: home.dir,
+          place: placeOf(choice),
+        }),
         planningOptions(options),
         async (plan) => options.confirm === undefined || (await options.confirm(plan)) === true,
       ))

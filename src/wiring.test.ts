@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { plusMs } from './core/instant.ts'
 import { seededIds } from './runtime/ids.ts'
 import { askOf, bodyOf, contextOf, rowOf } from './upstreams/local/local.contract-setup.ts'
-import { catalogueFor, openUpstream } from './wiring.ts'
+import { catalogueFor, openHome, openUpstream, rememberVisit, runDeps } from './wiring.ts'
 
 test('--concurrency decides how many rows of a cold batch write what they share', async () => {
   const handbook = {
@@ -32,4 +32,35 @@ test('--concurrency decides how many rows of a cold batch write what they share'
     await close()
     rmSync(dir, { recursive: true })
   }
+})
+
+test('a run reckons with the cancels that were measured at its upstream, and with no others', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'tithe-wiring-'))
+  const home = await openHome(dir)
+  const catalogue = catalogueFor(null)
+  const choice = { kind: 'local', realTime: false, speed: 1, concurrency: null } as const
+  const opened = await openUpstream(home, choice, catalogue)
+  const visit = {
+    at: home.clock.now(),
+    organizationId: 'org',
+    workspaceId: 'wrkspc',
+    model: 'claude-haiku-5-5',
+    batchLatenciesMs: [],
+    primed: null,
+    realtimeReadsBatch: null,
+    batchReadsRealtime: null,
+    readsAcrossTtl: null,
+  }
+  const reckoned = () =>
+    runDeps(home, opened, catalogue, { emit: () => {}, signal: new AbortController().signal }).cancelLatencyMs
+  assert.equal(reckoned(), catalogue.rules.cancelLatencyMs)
+  const elsewhere = { upstream: 'https://api.anthropic.com', certainty: 'measured' } as const
+  rememberVisit(dir, { ...visit, ...elsewhere, cancelLatenciesMs: [70_000] })
+  assert.equal(reckoned(), catalogue.rules.cancelLatencyMs)
+  const here = { upstream: 'local (simulated)', certainty: 'simulated' } as const
+  rememberVisit(dir, { ...visit, ...here, cancelLatenciesMs: [90_000] })
+  assert.equal(reckoned(), 90_000)
+  await opened.close()
+  await home.close()
+  rmSync(dir, { recursive: true })
 })

@@ -9,6 +9,7 @@ import { RowDescriber } from './core/describe-row.ts'
 import { type Problem, problem, TitheError } from './core/errors.ts'
 import type { JobSettings } from './core/job.ts'
 import type { JsonObject } from './core/json.ts'
+import { expectationsFrom, type Place, type Visit, visitsTo, withVisit } from './core/measured.ts'
 import { type Catalogue, findModel } from './core/models.ts'
 import { promptBlocks } from './core/prompt.ts'
 import { sampledCounter } from './core/sample-count.ts'
@@ -25,6 +26,7 @@ import type { Clock, Ids } from './runtime/runtime.ts'
 import { systemClock, systemEnvironment, systemIds } from './runtime/system.ts'
 import { virtualClock } from './runtime/virtual.ts'
 import { compileSchema } from './schemas/json-schema.ts'
+import { readMeasured, writeMeasured } from './stores/measured-file.ts'
 import type { Store } from './stores/store.ts'
 import { sizeOfImage } from './tokens/image-size.ts'
 import { pdfSizes } from './tokens/pdf-sizes.ts'
@@ -89,8 +91,20 @@ export type UpstreamChoice =
       readonly workspace: string | null
     }
 
+/** A choice as people and the run's record know it: tells real from simulated, never holds a key. */
+export function placeOf(
+  choice:
+    | Pick<Extract<UpstreamChoice, { kind: 'local' }>, 'kind'>
+    | Pick<Extract<UpstreamChoice, { kind: 'anthropic' }>, 'kind' | 'baseUrl' | 'workspace'>,
+): Place {
+  return choice.kind === 'local'
+    ? { upstream: 'local (simulated)', workspaceId: null }
+    : { upstream: choice.baseUrl, workspaceId: choice.workspace }
+}
+
 /** An upstream with the clock that it lives by. */
 export interface OpenUpstream {
+  readonly place: Place
   readonly upstream: Upstream
   readonly clock: Clock
   /** The embedded one's own bill; null for a real API. */
@@ -113,7 +127,7 @@ export async function openUpstream(
       clock: wall,
       ...(workspace === null ? {} : { workspace }),
     })
-    return { upstream, clock: wall, local: null, close: () => upstream.close() }
+    return { place: placeOf(choice), upstream, clock: wall, local: null, close: () => upstream.close() }
   }
   const file = join(home.dir, 'local.sqlite')
   const clock = choice.realTime ? wall : virtualClock(serviceStartOf(file, wall.now()))
@@ -122,7 +136,7 @@ export async function openUpstream(
     ...(choice.concurrency === null ? {} : { concurrency: choice.concurrency }),
   }
   const local = await openLocal({ file, clock, ids: home.ids, catalogue, settings })
-  return { upstream: local, clock, local, close: () => local.close() }
+  return { place: placeOf(choice), upstream: local, clock, local, close: () => local.close() }
 }
 
 /**
@@ -140,6 +154,16 @@ export async function* localInvoice(dir: string): AsyncGenerator<InvoiceLine> {
 
 /** Names this process in leases. */
 export const THIS_PROCESS = `${process.pid}@${hostname()}`
+
+/** What doctor found from this home, everywhere. @throws `measured_damaged`, `measured_newer` */
+export function readVisits(dir: string): Visit[] {
+  return readMeasured(dir)
+}
+
+/** Keeps what doctor found in a home. Answers the file that it stands in. */
+export function rememberVisit(dir: string, visit: Visit): string {
+  return writeMeasured(dir, withVisit(readVisits(dir), visit))
+}
 
 /** The embedded service. `file` may be `:memory:`. */
 export function openLocal(
@@ -163,12 +187,14 @@ export function runDeps(
   catalogue: Catalogue,
   listen: { emit(event: RunEvent): void; signal: AbortSignal },
 ): RunDeps {
+  const visits = visitsTo(opened.place, readVisits(home.dir))
   return {
     store: holdAll(home.store, opened.clock),
     upstream: opened.upstream,
     runtime: { clock: opened.clock, ids: home.ids },
     wallClock: home.clock,
     catalogue,
+    cancelLatencyMs: expectationsFrom(catalogue.rules, loadPriors(), visits).cancelLatencyMs,
     readAttachment: (source) => opened.clock.hold(readAttachment(source)),
     compileSchema,
     holder: THIS_PROCESS,
@@ -239,8 +265,17 @@ function schemaFaults(schema: JsonObject): Problem[] {
   }
 }
 
-/** What planning needs, for one pass over one job. @param exact counts all text, however much there is. */
-export function planningDeps(catalogue: Catalogue, exact: boolean): PlanningDeps {
+/**
+ * What planning needs, for one pass over one job.
+ * @param exact counts all text, however much there is.
+ * @param measured where the job is to run and the home that may know something about it; null without a home.
+ * @throws `measured_damaged`, `measured_newer`
+ */
+export function planningDeps(
+  catalogue: Catalogue,
+  exact: boolean,
+  measured: { readonly dir: string; readonly place: Place } | null,
+): PlanningDeps {
   const facts = loadTokenFacts()
   const at = systemClock().now()
   const counter = sampledCounter(sharedCounter(), { exact })
@@ -250,6 +285,7 @@ export function planningDeps(catalogue: Catalogue, exact: boolean): PlanningDeps
   return {
     catalogue,
     priors: loadPriors(),
+    visits: measured === null ? [] : visitsTo(measured.place, readVisits(measured.dir)),
     at,
     describer: new RowDescriber({ catalogue, measurer, facts, at }),
     counting: () => counter.counting(),

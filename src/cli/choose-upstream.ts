@@ -1,5 +1,6 @@
 import { TitheError } from '../core/errors.ts'
-import { ANTHROPIC_BASE_URL, type UpstreamChoice } from '../wiring.ts'
+import type { Place } from '../core/measured.ts'
+import { ANTHROPIC_BASE_URL, placeOf, type UpstreamChoice } from '../wiring.ts'
 import type { Flags } from './flags.ts'
 import type { Session } from './session.ts'
 
@@ -12,10 +13,30 @@ export function chooseUpstream(
   flags: Flags,
   jobUpstream: string | null,
 ): UpstreamChoice {
-  const { config, environment } = session
+  const address = addressOf(session.config, jobUpstream)
+  return address === null ? { kind: 'local', ...paceOf(flags) } : anthropicAt(session.environment, address)
+}
+
+/** The same choice for those who only plan, and need no key. */
+export function choosePlace(
+  session: Pick<Session, 'config' | 'environment'>,
+  jobUpstream: string | null,
+): Place {
+  const address = addressOf(session.config, jobUpstream)
+  return address === null
+    ? placeOf({ kind: 'local' })
+    : placeOf({ kind: 'anthropic', baseUrl: address, workspace: workspaceIn(session.environment) })
+}
+
+/** Null for the embedded one. */
+function addressOf(config: Session['config'], jobUpstream: string | null): string | null {
   const stated = config.upstream ?? jobUpstream ?? config.fileUpstream ?? 'local'
-  if (stated === 'local') return { kind: 'local', ...paceOf(flags) }
-  return anthropicAt(environment, /^https?:/.test(stated) ? stated : (config.baseUrl ?? ANTHROPIC_BASE_URL))
+  if (stated === 'local') return null
+  return /^https?:/.test(stated) ? stated : (config.baseUrl ?? ANTHROPIC_BASE_URL)
+}
+
+function workspaceIn(environment: NodeJS.ProcessEnv): string | null {
+  return environment['ANTHROPIC_WORKSPACE_ID'] ?? null
 }
 
 /** A run goes on with the upstream that it began with, or nowhere. */
@@ -29,11 +50,6 @@ export function upstreamOfRun(
     : anthropicAt(session.environment, run.upstream)
 }
 
-/** For people and for the run's record; tells real from simulated, never holds a key. */
-export function describeUpstream(choice: UpstreamChoice): string {
-  return choice.kind === 'local' ? 'local (simulated)' : choice.baseUrl
-}
-
 function anthropicAt(environment: NodeJS.ProcessEnv, baseUrl: string): UpstreamChoice {
   const apiKey = environment['ANTHROPIC_API_KEY']
   if (!apiKey) {
@@ -42,7 +58,7 @@ function anthropicAt(environment: NodeJS.ProcessEnv, baseUrl: string): UpstreamC
     })
   }
   if (!URL.canParse(baseUrl)) throw new TitheError('bad_flag', `${baseUrl} is not a URL`)
-  return { kind: 'anthropic', baseUrl, apiKey, workspace: environment['ANTHROPIC_WORKSPACE_ID'] ?? null }
+  return { kind: 'anthropic', baseUrl, apiKey, workspace: workspaceIn(environment) }
 }
 
 function paceOf(flags: Flags): { realTime: boolean; speed: number; concurrency: number | null } {

@@ -31,6 +31,7 @@ export type CommandName =
   | 'results'
   | 'cancel'
   | 'report'
+  | 'doctor'
   | 'models'
   | 'demo'
   | 'init'
@@ -109,7 +110,7 @@ export const COMMANDS: readonly Command[] = [
         flags: '--models',
         doc: 'price the job on every current model, with its tokenizer and what it would refuse',
       },
-      UPSTREAM_FLAGS[1]!,
+      ...UPSTREAM_FLAGS,
     ],
     examples: [
       ['tithe plan examples/tickets/job.yaml', 'routes, costs, where the marks go'],
@@ -227,6 +228,25 @@ export const COMMANDS: readonly Command[] = [
     args: [RUN],
     flags: [],
     examples: [['tithe report --json', 'the latest run, as data']],
+  },
+  {
+    name: 'doctor',
+    summary: 'measure an upstream within a stated spend, for later plans',
+    doc:
+      'Checks workspace, API versions, hits behind a primer, whether realtime and batches share a cache, reads across TTLs, ' +
+      'and how long batches and cancels take. A check begins only if its worst case fits into what is left of the spend. ' +
+      'What was found is kept in the home, and plans for this upstream reckon with it.',
+    args: [],
+    flags: [
+      { flags: '--spend <dollars>', doc: 'the most that it may spend, such as 0.05; always needed' },
+      { flags: '--yes', doc: 'do not ask before spending on a real key' },
+      ...UPSTREAM_FLAGS,
+      ...PACE_FLAGS,
+    ],
+    examples: [
+      ['tithe doctor --spend 0.05 --upstream anthropic', 'on a real key; asks before it spends'],
+      ['tithe doctor --spend 0.05 --json', 'on the embedded upstream: simulated, and free'],
+    ],
   },
   {
     name: 'models',

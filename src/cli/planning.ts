@@ -2,7 +2,7 @@ import { TitheError } from '../core/errors.ts'
 import { parseDuration } from '../core/instant.ts'
 import type { JobSettings } from '../core/job.ts'
 import type { Catalogue } from '../core/models.ts'
-import { parseUsd } from '../core/money.ts'
+import { type PicoUsd, parseUsd } from '../core/money.ts'
 import { type Job, loadJob } from '../jobs/load-job.ts'
 import { catalogueFor, jobDeps } from '../wiring.ts'
 import type { Flags } from './flags.ts'
@@ -32,7 +32,11 @@ function overridden(settings: JobSettings, flags: Flags, session: Session): JobS
 }
 
 export function budgetFlag(flags: Flags): JobSettings['budgetPicoUsd'] {
-  return textOf(flags, 'budget', positive(parseUsd), 'dollars such as 12.50')
+  return dollarsFlag(flags, 'budget')
+}
+
+export function dollarsFlag(flags: Flags, name: string): PicoUsd | null {
+  return textOf(flags, name, positive(parseUsd), 'dollars such as 12.50')
 }
 
 function positive<T extends number | bigint>(parse: (text: string) => T | null): (text: string) => T | null {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { instant } from '../core/instant.ts'
 import { type JobSettings, POLICY_DEFAULTS } from '../core/job.ts'
+import type { Visit } from '../core/measured.ts'
 import { planStated } from '../core/plan-job.ts'
 import type { RunPlan } from '../core/run-plan.ts'
 import { loadCatalogue } from '../facts/load.ts'
@@ -27,7 +28,7 @@ const settings: JobSettings = {
   maxAttempts: 3,
   upstream: null,
 }
-const article = (change: Partial<JobSettings> = {}): RunPlan =>
+const article = (change: Partial<JobSettings> = {}, visits: readonly Visit[] = []): RunPlan =>
   planStated(
     { rows: 1_000, shared: 10_000, own: 5_000, output: 1_000 },
     {
@@ -35,9 +36,24 @@ const article = (change: Partial<JobSettings> = {}): RunPlan =>
       catalogue: loadCatalogue(),
       at: instant(Date.parse('2026-11-22')),
       priors: loadPriors(),
+      visits,
       allModels: true,
     },
   )
+const VISIT: Visit = {
+  at: instant(Date.parse('2026-11-21T08:00:00Z')),
+  upstream: 'https://api.anthropic.com',
+  certainty: 'measured',
+  organizationId: 'org_1',
+  workspaceId: 'wrkspc_1',
+  model: 'claude-haiku-5-5',
+  batchLatenciesMs: [30_000, 40_000],
+  cancelLatenciesMs: [],
+  primed: { rows: 3, read: 3 },
+  realtimeReadsBatch: null,
+  batchReadsRealtime: null,
+  readsAcrossTtl: null,
+}
 const plain = { colour: false, width: 110, allModels: false }
 
 test('a plan shows rows, marks with their reason, waves, every route, the choice and the terms of batches', () => {
@@ -106,4 +122,16 @@ test('unknown output and prices are said, not hidden', () => {
     routes: plan.routes.map((route) => ({ ...route, cost: null, worstCase: null })),
   }
   assert.match(renderPlan(unpriced, plain), /unpriced/)
+})
+
+test('where something was measured the plan says so with its date, and which latencies it reckons with', () => {
+  const text = renderPlan(article({}, [VISIT]), plain).replace(/\s+/g, ' ')
+  for (const wanted of [
+    / hits \d+\.\d % \(measured 2026-11-21\): 3 of 3 rows behind a primer read/,
+    /assumed or measured 2026-11-21 until this job has been measured/,
+    /finish times of batches: by 52 recorded and 2 measured batch latencies \(measured 2026-11-21\)/,
+  ]) {
+    assert.match(text, wanted)
+  }
+  assert.doesNotMatch(renderPlan(article(), plain), /finish times of batches|measured 20/)
 })

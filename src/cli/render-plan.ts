@@ -1,6 +1,7 @@
 import { createColors } from 'picocolors'
 import { formatBytes, formatCount, formatPercent } from '../core/figures.ts'
 import { DAY_MS, formatDuration, HOUR_MS, MINUTE_MS } from '../core/instant.ts'
+import { certaintyText } from '../core/measured.ts'
 import { formatUsd, type PicoUsd } from '../core/money.ts'
 import type { Band, GroupPlan, RoutePlan, RunPlan } from '../core/run-plan.ts'
 import { renderTable, wrapText } from './table.ts'
@@ -170,18 +171,19 @@ function extremeText(route: RoutePlan): string {
 }
 
 function routeNotes(plan: RunPlan): string[] {
-  const marked = plan.routes.some((route) => route.hitRate !== null)
-  const certainty = plan.routes.find((route) => route.hitRate !== null)?.hitRate?.certainty
+  const hits = plan.routes.flatMap(({ hitRate }) => (hitRate === null ? [] : certaintyText(hitRate)))
   const notes = [
     'saved: against realtime without a cache, at the expected cost; worst: nothing is read, every prompt at its upper estimate, answers up to max_tokens',
   ]
-  if (marked)
+  if (hits.length > 0)
     notes.push(
-      `hits: share of the rows that read from the cache, ${certainty} until this job has been measured`,
+      `hits: share of the rows that read from the cache, ${[...new Set(hits)].join(' or ')} until this job has been measured`,
     )
   for (const [bottleneck, names] of Map.groupBy(plan.routes, (route) => route.bottleneck)) {
     notes.push(`limited by ${bottleneck}: ${names.map(({ route }) => routeText(route)).join(', ')}`)
   }
+  if (/measured|simulated/.test(plan.batchLatencies))
+    notes.push(`finish times of batches: by ${plan.batchLatencies}`)
   if (plan.routes.some((route) => !route.zeroDataRetention)) {
     notes.push('any batch: not eligible for zero data retention')
   }
@@ -200,7 +202,7 @@ function chosenLines(plan: RunPlan, chosen: RoutePlan): string[] {
   }
   if (chosen.hitRate !== null)
     lines.push(
-      `hits ${formatPercent(chosen.hitRate.expected)} (${chosen.hitRate.certainty}): ${chosen.hitRate.why}`,
+      `hits ${formatPercent(chosen.hitRate.expected)} (${certaintyText(chosen.hitRate)}): ${chosen.hitRate.why}`,
     )
   return lines
 }

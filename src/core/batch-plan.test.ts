@@ -47,6 +47,40 @@ test('batches keep within both limits, hold every row once, in order, and are no
   )
 })
 
+test('no two batches have the same number of rows where a smaller one is free, and no row is lost or sent twice', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.integer({ min: 1, max: 300 }), { maxLength: 200 }),
+      fc.uniqueArray(fc.integer({ min: 1, max: 19 }), { maxLength: 12 }),
+      async (sizes, listed) => {
+        const rows = sizes.map((bytes, ordinal) => ({ ordinal, variant, bytes }))
+        const taken = new Set(listed)
+        const batches = await Array.fromAsync(planBatches(rows, limits, taken))
+        const sent = batches.flatMap((batch) => batch.rows)
+        assert.deepEqual(
+          sent,
+          rows.slice(0, sent.length),
+          'in order; what is cut off at the end is left for later',
+        )
+        assert.ok(rows.length - sent.length <= (batches.at(-1)?.rows.length ?? 0), 'never more than was sent')
+        const before = new Set(listed)
+        for (const batch of batches) {
+          assert.equal(batch.sizeBytes, body(batch.rows.map((row) => 'x'.repeat(row.bytes))).length)
+          assert.ok(batch.sizeBytes <= 950 || batch.rows.length === 1)
+          const size = batch.rows.length
+          const half = Array.from({ length: Math.floor(size / 2) + 1 }, (_, less) => size - less)
+          if (before.has(size))
+            assert.ok(
+              half.every((count) => before.has(count) || count < size / 2),
+              String(size),
+            )
+          before.add(size)
+        }
+      },
+    ),
+  )
+})
+
 test('rows of different variants never share a batch', async () => {
   const rows = ['a', 'a', 'b', 'c', 'c'].map((name, ordinal) => ({ ordinal, variant: name, bytes: 10 }))
   const batches = await Array.fromAsync(planBatches(rows, limits))

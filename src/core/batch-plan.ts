@@ -42,11 +42,16 @@ const COMMA_BYTES = 1
 /**
  * Splits rows into batches, order kept. `sizeBytes` is that of the HTTP body, to the byte. Lazy: memory is that of one
  * batch. Rows that no batch can hold are refused before (`rowTooLarge`).
+ *
+ * The number of rows is all that the upstream's list tells of a batch, so no two should have the same: a batch whose
+ * number is taken goes without its last few rows, which stand in the next one or, at the end, in none.
  * @param rows by variant.
+ * @param taken numbers of rows that other batches have; those of the batches that are planned are added.
  */
 export async function* planBatches<Row extends RowToBatch>(
   rows: AsyncIterable<Row> | Iterable<Row>,
   limits: BatchLimits,
+  taken: Set<number> | null = null,
 ): AsyncGenerator<PlannedBatch<Row>> {
   const rowsMax = Math.max(1, Math.floor(limits.rowsMax * limits.fill))
   const bytesMax = Math.floor(limits.bytesMax * limits.fill)
@@ -54,17 +59,42 @@ export async function* planBatches<Row extends RowToBatch>(
   let sizeBytes = ENVELOPE_BYTES
   for await (const row of rows) {
     assert(rowTooLarge(row, limits.bytesMax) === null, 'a row larger than a batch was refused when planning')
-    const grown = sizeBytes + COMMA_BYTES + row.bytes
-    const [first] = batch
-    if (first && (batch.length >= rowsMax || grown > bytesMax || row.variant !== first.variant)) {
-      yield { rows: batch, sizeBytes }
-      batch = []
-      sizeBytes = ENVELOPE_BYTES
+    const fits = () =>
+      batch.length === 0 ||
+      (batch.length < rowsMax &&
+        sizeBytes + COMMA_BYTES + row.bytes <= bytesMax &&
+        row.variant === batch[0]!.variant)
+    while (!fits()) {
+      const kept = keptOf(batch, sizeBytes, taken)
+      yield kept
+      // Rows of another variant cannot go along: what was cut off stays for a later wave.
+      batch = row.variant === batch[0]!.variant ? batch.slice(kept.rows.length) : []
+      sizeBytes = bodyBytes(batch)
     }
     sizeBytes += row.bytes + (batch.length > 0 ? COMMA_BYTES : 0)
     batch.push(row)
   }
-  if (batch.length > 0) yield { rows: batch, sizeBytes }
+  if (batch.length > 0) yield keptOf(batch, sizeBytes, taken)
+}
+
+/** As many of the rows as no other batch has; all of them when every number down to half of theirs is taken. */
+function keptOf<Row extends RowToBatch>(
+  rows: readonly Row[],
+  sizeBytes: number,
+  taken: Set<number> | null,
+): PlannedBatch<Row> {
+  if (taken === null) return { rows, sizeBytes }
+  let count = rows.length
+  while (taken.has(count) && (count - 1) * 2 >= rows.length) count -= 1
+  if (taken.has(count)) count = rows.length
+  taken.add(count)
+  const kept = rows.slice(0, count)
+  return { rows: kept, sizeBytes: bodyBytes(kept) }
+}
+
+function bodyBytes(rows: readonly RowToBatch[]): number {
+  const commas = Math.max(0, rows.length - 1) * COMMA_BYTES
+  return rows.reduce((sum, row) => sum + row.bytes, ENVELOPE_BYTES + commas)
 }
 
 /** A row that fills more than a batch by itself; null when it fits. */

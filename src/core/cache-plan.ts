@@ -184,7 +184,7 @@ export function groupPlansOf(
   pool: PoolProfile,
   placement: Placement,
   terms: PlacementTerms,
-  how: { readonly prime: boolean; readonly hitRate: number; readonly certainty: 'assumed' | 'measured' },
+  how: { readonly prime: boolean; readonly hitRate: number; readonly certainty: string },
 ): GroupPlan[] {
   const scaled = (prefix: SharedPrefix) => Math.round(prefix.tokens * terms.tokenRatio)
   const groups = placement.groups.map((group): GroupPlan => {

@@ -158,6 +158,10 @@ export interface ApiRules {
   readonly tiers: Readonly<Record<TierName, TierLimits>>
   /** Batch latencies in ms, ascending, from recordings: the prior for waits (data/README.md, claude-api.md 2.9). */
   readonly batchLatencyMs: readonly number[]
+  /** How long one token of an answer takes to generate, in ms: the prior for calls in realtime (claude-api.md 6.5). */
+  readonly outputTokenMs: number
+  /** From the cancel of a batch until it had ended, in ms: the prior until it was measured (claude-api.md 2.5). */
+  readonly cancelLatencyMs: number
 }
 
 /** A value of `anthropic-version`, and what it no longer takes (claude-api.md 1.1). */

@@ -7,6 +7,7 @@ import { sha256Hex } from './digest.ts'
 import { HOUR_MS, instant, MINUTE_MS } from './instant.ts'
 import { type JobSettings, POLICY_DEFAULTS, type StatedSizes } from './job.ts'
 import { profileJob, type RowProfile } from './job-profile.ts'
+import type { Visit } from './measured.ts'
 import { formatUsd, parseUsd, picoUsd } from './money.ts'
 import { planJob, planStated, profileCuts } from './plan-job.ts'
 import { parsePlanJson, planJson } from './plan-json.ts'
@@ -39,8 +40,11 @@ function settings(change: Partial<JobSettings> = {}): JobSettings {
     ...change,
   }
 }
-const stated = (sizes: StatedSizes, change: Partial<JobSettings> = {}, more: { allModels?: boolean } = {}) =>
-  planStated(sizes, { settings: settings(change), catalogue, at, priors, ...more })
+const stated = (
+  sizes: StatedSizes,
+  change: Partial<JobSettings> = {},
+  more: { allModels?: boolean; visits?: readonly Visit[] } = {},
+) => planStated(sizes, { settings: settings(change), catalogue, at, priors, ...more })
 const ARTICLE: StatedSizes = { rows: 1_000, shared: 10_000, own: 5_000, output: 1_000 }
 const routeOf = (plan: RunPlan, route: RouteName) => plan.routes.find((one) => one.route === route)!
 const dollars = (amount: bigint | null | undefined) => (amount == null ? null : formatUsd(amount))
@@ -130,6 +134,61 @@ test('the article’s case goes primed for an hour, at the cost that the surviva
     plan.groups.map((group) => [group.rows, group.prime, group.marks.map((mark) => mark.ttl)]),
     [[1_000, true, ['1h']]],
   )
+})
+
+const visit = (change: Partial<Visit>): Visit => ({
+  at: instant(Date.parse('2026-11-21T08:00:00Z')),
+  upstream: 'https://api.anthropic.com',
+  certainty: 'measured',
+  organizationId: 'org_1',
+  workspaceId: 'wrkspc_1',
+  model: 'claude-haiku-5-5',
+  batchLatenciesMs: [],
+  cancelLatenciesMs: [],
+  primed: null,
+  realtimeReadsBatch: null,
+  batchReadsRealtime: null,
+  readsAcrossTtl: null,
+  ...change,
+})
+
+test('a measured share of hits behind a primer takes the place of the assumed one, and the plan says since when', () => {
+  const assumed = routeOf(stated(ARTICLE), 'batch_primed_1h')
+  const plan = stated(ARTICLE, {}, { visits: [visit({ primed: { rows: 40, read: 30 } })] })
+  const route = routeOf(plan, 'batch_primed_1h')
+  assert.deepEqual([route.hitRate?.certainty, route.hitRate?.date], ['measured', '2026-11-21'])
+  assert.match(
+    route.hitRate!.why,
+    /^30 of 40 rows behind a primer read \(measured 2026-11-21; 60 to 86 % are possible/,
+  )
+  assert.match(plan.groups[0]!.because, /are expected \(measured 2026-11-21\)/)
+  assert.ok(route.cost!.best > assumed.cost!.best && route.cost!.low > assumed.cost!.low)
+  assert.ok(route.hitRate!.expected < assumed.hitRate!.expected)
+  const shares = route.expectedParts.reduce((sum, part) => sum + part.share, 0)
+  assert.ok(Math.abs(shares - 1) < 1e-9)
+  // The other routes know nothing of primers.
+  assert.deepEqual(routeOf(plan, 'batch_cold_1h'), routeOf(stated(ARTICLE), 'batch_cold_1h'))
+  assert.deepEqual(parsePlanJson(JSON.stringify(planJson(plan))), plan)
+})
+
+test('a primed batch is dearest when its entry dies; where no measured latency outlasts it, when as few read as may', () => {
+  const primed = { rows: 40, read: 39 }
+  const quick = visit({ primed, batchLatenciesMs: Array<number>(20).fill(30_000) })
+  const high = (visits: readonly Visit[]) =>
+    routeOf(stated(ARTICLE, {}, { visits }), 'batch_primed_1h').cost!.high
+  assert.equal(high([visit({ primed })]), high([]))
+  assert.ok(high([quick]) < high([]) / 2n)
+})
+
+test('measured latencies that are enough decide finish times and what a cache entry lives through', () => {
+  const plan = stated(ARTICLE, {}, { visits: [visit({ batchLatenciesMs: Array<number>(20).fill(30_000) })] })
+  assert.equal(plan.batchLatencies, '20 measured batch latencies (measured 2026-11-21)')
+  const { finishMs, hitRate } = routeOf(plan, 'batch_primed_5m')
+  const inAll = 30_000 * plan.waves.length
+  assert.deepEqual([finishMs.median, finishMs.p95], [inAll, inAll])
+  assert.equal(hitRate!.expected, 0.999)
+  assert.equal(hitRate!.certainty, 'assumed')
+  assert.equal(stated(ARTICLE).batchLatencies, '52 recorded batch latencies')
 })
 
 test('the band of a cost holds what hits may do to it: from every row reading to every row writing', () => {

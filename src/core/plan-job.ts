@@ -12,6 +12,7 @@ import {
   variantOf,
 } from './job.ts'
 import { ESTIMATES, type JobProfile, profileStated, promptCuts } from './job-profile.ts'
+import { certaintyText, type Expectations, expectationsFrom, type Visit } from './measured.ts'
 import {
   type Catalogue,
   findModel,
@@ -34,6 +35,8 @@ export interface JobToPlan {
   readonly catalogue: Catalogue
   readonly at: Instant
   readonly priors: Priors
+  /** What doctor measured at the upstream of the job. */
+  readonly visits?: readonly Visit[]
   /** What earlier runs of the job answered, and what its probe did. */
   readonly history?: OutputSample
   readonly probe?: OutputSample
@@ -54,7 +57,8 @@ export function profileCuts(catalogue: Catalogue, at: Instant, priors: Priors): 
 export function planJob(job: JobToPlan): RunPlan {
   const { profile, settings, catalogue, at } = job
   const output = estimateOutput({ ...settings, history: job.history, probe: job.probe })
-  const terms: RouteTerms = { ...job, output, pools: pricedPools(job) }
+  const expectations = expectationsOf(job)
+  const terms: RouteTerms = { ...job, output, expectations, pools: pricedPools(job) }
   const priced = priceRoutes(terms)
   const { chosen, because } = chooseRoute(priced.map(({ plan }) => plan))
   const taken = priced.find(({ plan }) => plan.route === chosen)!
@@ -74,6 +78,7 @@ export function planJob(job: JobToPlan): RunPlan {
     template: job.template ?? null,
     batches: batchesOf(profile, taken.waves, catalogue),
     waves: taken.waves,
+    batchLatencies: expectations.latencies,
     routes: priced.map(({ plan }) => plan),
     hitRates: hitRateCosts(terms),
     chosen,
@@ -94,6 +99,10 @@ export function planStated(stated: StatedSizes, job: Omit<JobToPlan, 'profile'>)
   const models = settings.models.map((name) => findModel(catalogue, name)?.id ?? name)
   const profile = profileStated(stated, models, variantOf(settings), profileCuts(catalogue, at, priors))
   return planJob({ ...job, settings: { ...settings, expectedOutputTokens: stated.output }, profile })
+}
+
+function expectationsOf({ catalogue, priors, visits }: JobToPlan): Expectations {
+  return expectationsFrom(catalogue.rules, priors, visits ?? [])
 }
 
 /** Null when any model of the job has no price. */
@@ -117,13 +126,13 @@ function groupsOf(profile: JobProfile, taken: PricedRoute, all: readonly PricedR
   if (shape.marks === 'none' || placements.length === 0) {
     return profile.pools.map((pool, i) => unmarkedGroup(pool, pool.rows, whyNoMarks(taken, all, i)))
   }
-  const { expected, certainty } = plan.hitRate ?? { expected: 0, certainty: 'assumed' }
+  const { expected, certainty, date } = plan.hitRate ?? { expected: 0, certainty: 'assumed', date: null }
   return profile.pools.flatMap((pool, i) => {
     const { placement, terms } = placements[i]!
     return groupPlansOf(pool, placement, terms, {
       prime: shape.marks === 'primed',
       hitRate: expected,
-      certainty,
+      certainty: certaintyText({ certainty, date }),
     })
   })
 }
@@ -181,7 +190,13 @@ function alternativeOf(model: Model, job: JobToPlan, output: OutputEstimate): Mo
   const ofFirst = job.profile.pools.filter((pool) => pool.model === first)
   const pools = ofFirst.length > 0 ? ofFirst : job.profile.pools
   const profile: JobProfile = { ...job.profile, pools, rows: pools.reduce((sum, pool) => sum + pool.rows, 0) }
-  const terms: RouteTerms = { ...job, profile, output, pools: pricedPools({ ...job, profile }, model) }
+  const terms: RouteTerms = {
+    ...job,
+    profile,
+    output,
+    expectations: expectationsOf(job),
+    pools: pricedPools({ ...job, profile }, model),
+  }
   const routes = priceRoutes(terms).map(({ plan }) => plan)
   const { chosen } = chooseRoute(routes)
   const ratios = pools.map((pool) =>

@@ -27,6 +27,7 @@ export function planJson(plan: RunPlan): JsonObject {
     template: plan.template && { parts: plan.template.parts.map((part) => ({ ...part })) },
     batches: plan.batches,
     waves: plan.waves.map((wave) => ({ ...wave })),
+    batch_latencies: plan.batchLatencies,
     chosen: plan.chosen,
     chosen_because: plan.chosenBecause,
     routes: plan.routes.map((route) => ({ ...routeJson(route), chosen: route.route === plan.chosen })),
@@ -109,6 +110,8 @@ interface WrittenPlan {
   readonly template: RunPlan['template']
   readonly batches: number
   readonly waves: RunPlan['waves']
+  /** Absent in plans of before it was written. */
+  readonly batch_latencies?: string
   readonly chosen: RunPlan['chosen']
   readonly chosen_because: string
   readonly routes: readonly (WrittenBand &
@@ -175,13 +178,14 @@ export function parsePlanJson(text: string): RunPlan {
     template: plan.template,
     batches: plan.batches,
     waves: plan.waves,
+    batchLatencies: plan.batch_latencies ?? '',
     routes: plan.routes.map((route) => ({
       route: route.route,
       cost: parseBand(route),
       costAtExtreme: parseMoney(route.cost_at_extreme_pico_usd),
       extreme: route.extreme === null ? null : (route.extreme.slice('if '.length) as RoutePlan['extreme']),
       worstCase: parseMoney(route.worst_case_pico_usd),
-      hitRate: route.hit_rate,
+      hitRate: route.hit_rate && { ...route.hit_rate, date: route.hit_rate.date ?? null },
       expectedParts: route.expected_parts.map(({ what, share, cost_pico_usd: cost }) => ({
         what,
         share,

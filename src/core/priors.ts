@@ -5,6 +5,8 @@ import type { Band } from './run-plan.ts'
 export interface Priors {
   /** Share of the rows of an unprimed batch that read a shared prefix (claude-api.md 3.8). */
   readonly coldBatchHitRate: Fact<Band<number>>
+  /** Share of the rows released behind a primer that read its entry while it lives (claude-api.md 3.8). */
+  readonly primedHitRate: Fact<Band<number>>
   /** The same for realtime calls after the first. */
   readonly realtimeHitRate: Fact<Band<number>>
   /** Tokens that the newer tokenizer makes of a text for each of the older one (claude-api.md 4.1). */

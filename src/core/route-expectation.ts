@@ -1,5 +1,6 @@
 import type { Survival } from './batch-latency.ts'
 import type { Estimate } from './job-profile.ts'
+import type { Expectations } from './measured.ts'
 import type { Scenario } from './pool-cost.ts'
 import type { Priors } from './priors.ts'
 import type { Ttl } from './request.ts'
@@ -61,19 +62,42 @@ export function expectCold({ rows, marked, groups, priors }: MarkedRows): RouteE
   }
 }
 
-/** A batch that is released behind its primer: at best all read, at worst every entry dies just after release. */
+/**
+ * A batch that is released behind its primer: at best its entry lives and as many read as may, at worst every entry dies
+ * just after release; where no latency outlasts the TTL, as few read as may.
+ */
 export function expectPrimed(
   { rows, marked, groups, priors }: MarkedRows,
-  { survival, ttl, latencies }: { survival: Survival; ttl: Ttl; latencies: number },
+  { survival, ttl, expectations }: { survival: Survival; ttl: Ttl; expectations: Expectations },
 ): RouteExpectation {
   const { reads, diesAfterRelease, goesUnmarked } = survival
+  const { read, certainty, date, why } = expectations.primed
   const cold = coldReads({ marked, groups, priors }).best
   const died = 'the entry died after release'
+  const living = (share: number, hit: number): Way[] => [
+    { what: 'the entry lives: reads', share: share * hit, scenario: 'primed' },
+    ...(hit === 1
+      ? []
+      : [
+          {
+            what: 'the entry lives, the row misses: writes',
+            share: share * (1 - hit),
+            scenario: 'all_write',
+          } as const,
+        ]),
+  ]
+  const mayDie = diesAfterRelease > 0
+  const lifetime = `how often an entry of ${ttl} outlives the waiting, by ${expectations.latencies}`
+  const hitRate = {
+    low: mayDie ? 0 : reads * read.low,
+    best: reads * read.best + diesAfterRelease * cold,
+    high: read.high,
+  }
   return {
     ways: {
-      low: [certain('the entry lives: reads', 'primed')],
+      low: living(1, read.high),
       best: [
-        { what: 'the entry lives: reads', share: reads, scenario: 'primed' },
+        ...living(reads, read.best),
         { what: `${died}: reads as in a cold batch`, share: diesAfterRelease * cold, scenario: 'all_read' },
         { what: `${died}: writes again`, share: diesAfterRelease * (1 - cold), scenario: 'all_write' },
         {
@@ -82,13 +106,13 @@ export function expectPrimed(
           scenario: 'primed_unmarked',
         },
       ],
-      high: [certain(`${died}: writes again`, 'all_write')],
+      high: mayDie ? [certain(`${died}: writes again`, 'all_write')] : living(1, read.low),
     },
-    hitRate: hitRateOf(
-      { low: 0, best: reads + diesAfterRelease * cold, high: 1 },
-      (marked - groups) / rows,
-      `how often an entry of ${ttl} outlives the waiting, by ${latencies} recorded batch latencies`,
-    ),
+    hitRate: {
+      ...hitRateOf(hitRate, (marked - groups) / rows, date === null ? lifetime : `${why}, and ${lifetime}`),
+      certainty,
+      date,
+    },
   }
 }
 
@@ -105,6 +129,7 @@ function hitRateOf(read: Band<number>, shareOfRows: number, why: string): HitRat
     low: read.low * shareOfRows,
     high: read.high * shareOfRows,
     certainty: 'assumed',
+    date: null,
     why,
   }
 }

@@ -13,6 +13,7 @@ import { instant, MINUTE_MS, plusMs } from './instant.ts'
 import { type JobSettings, POLICY_DEFAULTS } from './job.ts'
 import { profileJob } from './job-profile.ts'
 import type { JsonObject } from './json.ts'
+import { expectationsFrom } from './measured.ts'
 import { findModel, minimumCacheableTokens, priceAt } from './models.ts'
 import { profileCuts } from './plan-job.ts'
 import { poolUsage, pricedPool, type Scenario } from './pool-cost.ts'
@@ -124,7 +125,9 @@ function pricedRoutes(requests: readonly MessageRequest[]) {
     pricedPool(pool, profile.cuts, { model: MODEL, price: PRICE, tokenRatio }),
   )
   assert.equal(pools.length, 1)
-  const routes = priceRoutes({ profile, pools, catalogue, at: START, settings: JOB, priors, output: OUTPUT })
+  const expectations = expectationsFrom(catalogue.rules, priors, [])
+  const job = { profile, catalogue, at: START, settings: JOB, priors, output: OUTPUT }
+  const routes = priceRoutes({ ...job, pools, expectations })
   return routes.map((route) => {
     const { placement, terms } = route.placements[0]!
     const how = { prime: true, hitRate: 1, certainty: 'assumed' } as const

@@ -7,6 +7,7 @@ import type { Instant } from './instant.ts'
 import { formatDuration, MINUTE_MS } from './instant.ts'
 import type { JobSettings } from './job.ts'
 import type { Estimate, JobProfile, PoolProfile } from './job-profile.ts'
+import type { Expectations } from './measured.ts'
 import { type Catalogue, type MinuteLimits, minimumCacheableTokens, minuteLimitsOf } from './models.ts'
 import { formatUsd, type PicoUsd, picoUsd } from './money.ts'
 import type { OutputEstimate } from './output-estimate.ts'
@@ -63,6 +64,7 @@ export interface RouteTerms {
   readonly at: Instant
   readonly settings: JobSettings
   readonly priors: Priors
+  readonly expectations: Expectations
   readonly output: OutputEstimate
 }
 
@@ -114,7 +116,7 @@ export function hitRateCosts(terms: RouteTerms): HitRateCost[] {
 }
 
 function priceRoute(shape: RouteShape, terms: RouteTerms, baseline: PicoUsd | null): PricedRoute {
-  const { profile, settings, catalogue, priors } = terms
+  const { profile, settings, catalogue, priors, expectations } = terms
   const { rules } = catalogue
   const inFlightMax = rowsInFlightMax(rules.tiers[settings.tier].queuedRowsMax)
   const wavesFor = (primers: number): WavePlan[] =>
@@ -127,7 +129,7 @@ function priceRoute(shape: RouteShape, terms: RouteTerms, baseline: PicoUsd | nu
     })
   const survivalIn = (waves: readonly WavePlan[]): Survival =>
     survivalOf(
-      rules.batchLatencyMs,
+      expectations.batchLatenciesMs,
       waves.filter((wave) => wave.kind !== 'primer').map((wave) => wave.rows),
       rules.cacheTtlMs[shape.ttl ?? '5m'],
       primerPatienceMs(settings.withinMs),
@@ -136,7 +138,7 @@ function priceRoute(shape: RouteShape, terms: RouteTerms, baseline: PicoUsd | nu
   const primed = shape.marks === 'primed'
   // Marks are placed by the survival of an entry with one primer; more primers change its wave by little.
   const readShare = primed
-    ? survivalIn(wavesFor(1)).reads
+    ? survivalIn(wavesFor(1)).reads * expectations.primed.read.best
     : shape.tier === 'standard'
       ? priors.realtimeHitRate.value.best
       : 1
@@ -236,14 +238,13 @@ function expectationOf(
   placed: Placed,
   survival: Survival,
 ): RouteExpectation {
-  const { profile, priors, catalogue } = terms
+  const { profile, priors, expectations } = terms
   const marked = markedRows(placed)
   if (marked === 0) return UNMARKED
   const basis = { rows: profile.rows, marked, groups: groupsIn(placed), priors }
   if (shape.tier === 'standard') return expectRealtime(basis)
   if (shape.marks !== 'primed' || shape.ttl === null) return expectCold(basis)
-  const latencies = catalogue.rules.batchLatencyMs.length
-  return expectPrimed(basis, { survival, ttl: shape.ttl, latencies })
+  return expectPrimed(basis, { survival, ttl: shape.ttl, expectations })
 }
 
 /** The cost at each end of the band, and the parts of the best. */
@@ -299,7 +300,7 @@ interface Finish {
 }
 
 function batchFinish(
-  { catalogue, settings }: RouteTerms,
+  { catalogue, settings, expectations }: RouteTerms,
   waves: readonly WavePlan[],
   inFlightMax: number,
 ): Finish {
@@ -309,7 +310,7 @@ function batchFinish(
   const full = waves.filter((wave) => wave.rows === inFlightMax).length
   return {
     finishMs: {
-      ...latencyOfWaves(rules.batchLatencyMs, capsMs),
+      ...latencyOfWaves(expectations.batchLatenciesMs, capsMs),
       latest: capsMs.reduce((sum, cap) => sum + cap, 0),
     },
     bottleneck:

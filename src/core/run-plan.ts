@@ -1,5 +1,6 @@
 import type { Problem } from './errors.ts'
 import type { TemplateOutline } from './job.ts'
+import type { Certainty } from './ledger.ts'
 import type { PicoUsd } from './money.ts'
 import type { ApiSettings, Ttl } from './request.ts'
 
@@ -49,7 +50,9 @@ export interface HitRate {
   readonly expected: number
   readonly low: number
   readonly high: number
-  readonly certainty: 'assumed' | 'measured'
+  readonly certainty: Certainty
+  /** Of the measurement; null when assumed. */
+  readonly date: string | null
   readonly why: string
 }
 
@@ -129,6 +132,8 @@ export interface RunPlan {
   /** Batches that the waves come to, by rows and by mean bytes; 0 on a realtime route. */
   readonly batches: number
   readonly waves: readonly WavePlan[]
+  /** The latencies that finish times and cache lifetimes are reckoned with, in words. */
+  readonly batchLatencies: string
   readonly routes: readonly RoutePlan[]
   /** Empty where nothing can be marked or a model is unpriced. */
   readonly hitRates: readonly HitRateCost[]

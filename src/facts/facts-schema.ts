@@ -187,6 +187,8 @@ const LimitFacts = Type.Object(
     batchOutputBeta: fact(name),
     tiers: fact(Type.Object({ start: tier, build: tier, scale: tier }, strict)),
     batchLatencyMs: fact(Type.Array(count, { minItems: 1 })),
+    outputTokenMs: fact(Type.Number({ exclusiveMinimum: 0 })),
+    cancelLatencyMs: fact(count),
   },
   strict,
 )

@@ -4,7 +4,12 @@ import { loadPriors } from './priors.ts'
 
 test('every prior is a dated band with its source, in ascending order', () => {
   const priors = loadPriors()
-  assert.deepEqual(Object.keys(priors), ['coldBatchHitRate', 'realtimeHitRate', 'newTokensPerOld'])
+  assert.deepEqual(Object.keys(priors), [
+    'coldBatchHitRate',
+    'primedHitRate',
+    'realtimeHitRate',
+    'newTokensPerOld',
+  ])
   for (const [name, prior] of Object.entries(priors)) {
     const { low, best, high } = prior.value
     assert.ok(low <= best && best <= high, `${name} is a band`)

@@ -3,23 +3,25 @@ import { rowsInFlightMax } from '../core/batch-plan.ts'
 import { decide, isOpen, type SubmissionCommand } from '../core/batch-state.ts'
 import { TitheError } from '../core/errors.ts'
 import { forecastText } from '../core/forecast.ts'
-import { formatDuration, type Instant, MINUTE_MS, plusMs, SECOND_MS } from '../core/instant.ts'
+import { formatDuration, type Instant, instant, MINUTE_MS, plusMs, SECOND_MS } from '../core/instant.ts'
 import { type JobSettings, settingsFromJson } from '../core/job.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
 import { nextWave, probeProblem, type WaveSummary } from '../core/waves.ts'
 import type { RunRecord, RunState, SubmissionRecord } from '../stores/store.ts'
+import { lookAtDeadline, withdrawForDeadline } from './deadline.ts'
+import { endGivenUp } from './give-up.ts'
 import { ingest } from './ingest.ts'
+import { accountLatecomers } from './latecomers.ts'
 import { poll } from './poll.ts'
 import { progressOf } from './progress.ts'
 import { answerInRealtime, REALTIME_CONCURRENCY } from './realtime.ts'
-import { reconcile } from './reconcile.ts'
+import { LOOK_AGAIN_MS, reconcile } from './reconcile.ts'
 import { releaseWave } from './release-wave.ts'
-import { RunContext, unfenced } from './run-context.ts'
+import { LEASE_MS, RunContext, unfenced } from './run-context.ts'
 import type { RunDeps } from './run-deps.ts'
 import { steadyClock } from './steady-clock.ts'
-import { askAgainAt, record, returnRows, type StopReason, submit } from './submit.ts'
+import { askAgainAt, record, returnRows, type StopReason, submit, workspaceProblem } from './submit.ts'
 
-const LEASE_MS = MINUTE_MS
 const RENEW_MS = 15 * SECOND_MS
 const LEDGER_PAGE = 2_000
 /** An upstream that cannot be reached is asked again for so long before the driver gives up; nothing is lost by it. */
@@ -69,67 +71,133 @@ export async function drive(runId: string, deps: RunDeps, options: DriveOptions)
 
 async function loop(context: RunContext, options: DriveOptions): Promise<DriveEnd> {
   const { deps, run } = context
-  let unreachableSince: Instant | null = null
+  const patience = new Patience(context, options)
   for (;;) {
     deps.signal.throwIfAborted()
-    let acted = false
-    let waiting = false
-    let until: Instant | null = null
-    const earlier = (at: Instant | null) => {
-      if (at !== null && (until === null || at < until)) until = at
-    }
-    if (options.cancel) await cancelPending(context)
-    const open = await openSubmissions(context)
-    // What keeps one create waiting keeps the others waiting too.
-    const createsFrom = latest(open.map((one) => (one.state === 'planned' ? one.nextPollAt : null)))
-    for (const submission of open) {
-      const view = submission.state === 'planned' ? { ...submission, nextPollAt: createsFrom } : submission
-      const command = decide(view, context.now(), options.cancel === true)
-      if (command.kind === 'wait') {
-        earlier(command.until)
-        continue
-      }
-      try {
-        const reason = await perform(context, submission, command.kind)
-        if (reason !== null) {
-          if (!options.cancel) return stop(context, reason)
-          await giveUp(context, submission, reason)
-        }
-        unreachableSince = null
-        acted = true
-        // One create a round: the next one must know what this one was told.
-        if (command.kind === 'submit') break
-      } catch (error) {
-        unreachableSince ??= context.now()
-        const gaveUp = options.once || context.now() - unreachableSince > UNREACHABLE_PATIENCE_MS
-        if (gaveUp || !(error instanceof TitheError) || error.retry !== 'safe') throw error
-        const again = askAgainAt(context.now(), error.retryAfterMs, UNREACHABLE_WAIT_MS)
-        const waits = formatDuration(again - context.now())
-        deps.emit({ kind: 'note', message: `${error.message}; asked again in ${waits}` })
-        earlier(again)
-        waiting = true
-      }
-      deps.signal.throwIfAborted()
-    }
-    if (!acted && !waiting) {
-      const decision = await decideWave(context, options)
-      if (decision.kind === 'stop') return stop(context, decision.reason)
-      if (decision.kind === 'done') return finish(context, options.cancel ? 'canceled' : 'finished')
-      if (decision.kind === 'wait') earlier(decision.until)
-      else {
-        const reason = await releaseWave(context, decision.release, decision.wave)
-        if (reason !== null) return stop(context, reason)
-        acted = true
-      }
-    }
+    const round = await patience.take(() => goRound(context, options))
+    if (round.kind === 'stop') return stop(context, round.reason)
+    if (round.kind === 'over') return finish(context, options.cancel ? 'canceled' : 'finished')
+    const until = round.kind === 'waits' ? round.until : null
     deps.emit({ kind: 'progress', progress: await progressOf(context, until) })
-    if (acted) continue
+    if (round.kind === 'acted') continue
     const goesOn = options.onceUntilChange === true && context.steps === 0
     if (options.once && !goesOn) return { kind: 'in_progress', until }
     if (until === null)
       throw new TitheError('nothing_due', `run ${run.id} has open work but nothing that will come due`)
     await deps.runtime.clock.sleepUntil(until, deps.signal)
   }
+}
+
+/** What one look at a run came to. */
+type Round =
+  | { readonly kind: 'acted' }
+  | { readonly kind: 'waits'; readonly until: Instant | null }
+  | { readonly kind: 'stop'; readonly reason: string }
+  | { readonly kind: 'over' }
+
+/** Does everything that is due, or releases the next wave when nothing is. */
+async function goRound(context: RunContext, options: DriveOptions): Promise<Round> {
+  const reason = await checkWorkspace(context)
+  if (reason !== null) return { kind: 'stop', reason }
+  if (options.cancel) await cancelPending(context)
+  const deadline = options.cancel ? null : await lookAtDeadline(context)
+  context.closing = deadline?.closing === true
+  let acted = false
+  let until: Instant | null = deadline?.nextAt ?? null
+  const open = await openSubmissions(context)
+  // What keeps one create waiting keeps the others waiting too.
+  const createsFrom = latest(open.map((one) => (one.state === 'planned' ? one.nextPollAt : null)))
+  for (const submission of open) {
+    const view = submission.state === 'planned' ? { ...submission, nextPollAt: createsFrom } : submission
+    const canceling = options.cancel === true || (context.closing && submission.kind !== 'realtime')
+    const command = decide(view, context.now(), canceling)
+    if (command.kind === 'wait') {
+      until = earliest(until, command.until)
+      continue
+    }
+    const stopReason = await perform(context, submission, command.kind)
+    if (stopReason !== null) {
+      const ends = options.cancel === true && (await giveUp(context, submission, stopReason))
+      if (!ends) return { kind: 'stop', reason: stopReason }
+    }
+    acted = true
+    // One create a round: the next one must know what this one was told.
+    if (command.kind === 'submit') break
+    context.deps.signal.throwIfAborted()
+  }
+  if (acted) return { kind: 'acted' }
+  const decision = await decideWave(context, options)
+  switch (decision.kind) {
+    case 'stop':
+      return decision
+    case 'done':
+      return await conclude(context)
+    case 'wait':
+      return { kind: 'waits', until: earliest(until, decision.until) }
+    case 'release': {
+      if ((await accountLatecomers(context)).accounted > 0) return { kind: 'acted' }
+      const refusal = await releaseWave(context, decision.release, decision.wave)
+      return refusal === null ? { kind: 'acted' } : { kind: 'stop', reason: refusal }
+    }
+  }
+}
+
+/** An upstream out of reach is waited for, for a while; nothing is lost by it. */
+class Patience {
+  readonly #context: RunContext
+  readonly #options: DriveOptions
+  #unreachableSince: Instant | null = null
+
+  constructor(context: RunContext, options: DriveOptions) {
+    this.#context = context
+    this.#options = options
+  }
+
+  async take(look: () => Promise<Round>): Promise<Round> {
+    try {
+      const round = await look()
+      this.#unreachableSince = null
+      return round
+    } catch (error) {
+      const now = this.#context.now()
+      this.#unreachableSince ??= now
+      const gaveUp = this.#options.once || now - this.#unreachableSince > UNREACHABLE_PATIENCE_MS
+      if (gaveUp || !(error instanceof TitheError) || error.retry !== 'safe') throw error
+      const until = askAgainAt(now, error.retryAfterMs, UNREACHABLE_WAIT_MS)
+      const message = `${error.message}; asked again in ${formatDuration(until - now)}`
+      this.#context.deps.emit({ kind: 'note', message })
+      return { kind: 'waits', until }
+    }
+  }
+}
+
+/**
+ * Once a driver, before it decides anything: the upstream must still be the one that the batches are at. What another
+ * workspace does not show would look like a batch that is lost.
+ */
+async function checkWorkspace(context: RunContext): Promise<StopReason> {
+  if (context.isWorkspaceChecked) return null
+  const { organizationId, workspaceId } = context.workspace
+  if (organizationId !== null || workspaceId !== null) {
+    context.learn((await context.deps.upstream.listBatches({ limit: 1 })).headers)
+    const problem = await workspaceProblem(context)
+    if (problem !== null) return problem
+  }
+  context.isWorkspaceChecked = true
+  return null
+}
+
+/** Every row has its outcome: what may have been paid beside is looked for before the run is called over. */
+async function conclude(context: RunContext): Promise<Round> {
+  const { accounted, awaited } = await accountLatecomers(context)
+  if (accounted > 0) return { kind: 'acted' }
+  if (awaited === null) return { kind: 'over' }
+  if (!context.saidAwaited) {
+    const message = `every row is done, and the results can be had; the run is over when it is known what it cost: ${awaited}`
+    context.deps.emit({ kind: 'note', message })
+    context.saidAwaited = true
+  }
+  return { kind: 'waits', until: plusMs(context.now(), LOOK_AGAIN_MS) }
 }
 
 async function perform(
@@ -154,7 +222,7 @@ async function perform(
       return withdraw(context, submission)
     case 'cancel':
       return submission.kind === 'realtime'
-        ? giveUp(context, submission, 'canceled before every row was asked')
+        ? withdrawRealtime(context, submission)
         : cancel(context, submission)
     case 'nothing':
       return null
@@ -203,7 +271,7 @@ async function decideWave(context: RunContext, options: DriveOptions): Promise<N
   const tier = context.deps.catalogue.rules.tiers[context.settings.tier]
   const decision = nextWave({
     now,
-    route: context.plan.chosen,
+    route: context.closing ? 'realtime' : context.plan.chosen,
     groups: context.plan.groups,
     rows: context.run.rows - counts.invalid,
     pending: ready === undefined ? 0 : counts.pending,
@@ -245,7 +313,8 @@ async function probeVerdict(context: RunContext, probe: readonly SubmissionRecor
 /** Submissions whose rows all went back are as if they had never been. */
 function waveSummaries(submissions: readonly SubmissionRecord[]): WaveSummary[] {
   const told = submissions.filter(
-    ({ state, rows }) => !((state === 'refused' || state === 'lost') && rows > 0),
+    ({ state, rows, upstreamBatchId, isDuplicate }) =>
+      !isDuplicate && !(rows > 0 && (state === 'refused' || (state === 'lost' && upstreamBatchId === null))),
   )
   return [...Map.groupBy(told, (submission) => submission.wave)].map(([wave, members]) => ({
     wave,
@@ -280,9 +349,18 @@ async function cancelPending({ deps, run, fence }: RunContext): Promise<void> {
 }
 
 async function withdraw(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
+  if (context.closing) {
+    await withdrawForDeadline(context, submission)
+    return null
+  }
   const why = 'canceled before it was sent'
   await record(context, submission, 'refused', why, { because: why })
   await returnRows(context, submission.number)
+  return null
+}
+
+async function withdrawRealtime(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
+  await giveUp(context, submission, 'canceled before every row was asked')
   return null
 }
 
@@ -296,22 +374,29 @@ async function cancel(context: RunContext, submission: SubmissionRecord): Promis
   }
   await record(context, submission, 'cancel_requested', submission.upstreamBatchId!, {
     nextPollAt: null,
-    because: 'a cancel was asked for; rows that are done keep their results',
+    because: context.closing
+      ? 'canceled for the deadline; rows that are done keep their results, the others are answered in realtime'
+      : 'a cancel was asked for; rows that are done keep their results',
   })
   return null
 }
 
-/** What cannot be had any more keeps a canceled run from its end no longer; rows without a result go back, and end. */
-async function giveUp(
-  context: RunContext,
-  submission: SubmissionRecord,
-  reason: string,
-): Promise<StopReason> {
+/**
+ * What cannot be had any more keeps a canceled run from its end no longer. Answers false where nothing is known of it yet
+ * that a cancel could end: whether a create took place, or whose batches these are.
+ */
+async function giveUp(context: RunContext, stale: SubmissionRecord, reason: string): Promise<boolean> {
+  const submission = (await context.submissions()).find((one) => one.number === stale.number)!
+  if (!isOpen(submission.state)) return true
+  if (submission.state === 'submitting' || context.workspaceSeen(context.workspace) !== 'same') return false
   await record(context, submission, 'gone', reason, { because: reason })
-  await returnRows(context, submission.number)
-  const message = `submission ${submission.number} is given up: ${reason}`
-  context.deps.emit({ kind: 'note', message })
-  return null
+  await endGivenUp(context, { ...submission, state: 'lost' })
+  context.deps.emit({ kind: 'note', message: `submission ${submission.number} is given up: ${reason}` })
+  return true
+}
+
+function earliest(one: Instant | null, other: Instant | null): Instant | null {
+  return one === null ? other : other === null ? one : instant(Math.min(one, other))
 }
 
 function latest(instants: readonly (Instant | null)[]): Instant | null {
@@ -342,8 +427,10 @@ async function openContext(
   const context = new RunContext(deps, run, settings, parsePlanJson(run.planJson), fence)
   await recallLedger(context)
   // A crash between a refusal and the return of its rows would leave them in no hand; returning them again is harmless.
-  for (const { number, kind, state } of await deps.store.runs.submissions(run.id)) {
-    if (state === 'refused' || state === 'lost') await returnRows(context, number)
+  for (const submission of await context.submissions()) {
+    const { number, kind, state } = submission
+    if (state === 'refused' || state === 'lost') await endGivenUp(context, submission)
+    if (isOpen(state) && submission.isDuplicate) await returnRows(context, number)
     if (kind === 'realtime' && state === 'in_progress') {
       const message = `submission ${number} is answered in realtime: if its driver was killed, up to ${REALTIME_CONCURRENCY} calls were under way, and their rows, asked again, are paid twice`
       deps.emit({ kind: 'note', message })

@@ -11,11 +11,15 @@ import { entryFor, type LedgerEntry } from '../core/ledger.ts'
 import { retryDecision } from '../core/retry.ts'
 import { parseUsage } from '../core/usage.ts'
 import type { BodyRef, ResultToRecord, RowRecord, SubmissionRecord } from '../stores/store.ts'
+import type { RequestCounts } from '../upstreams/upstream.ts'
+import { giveUpKnown } from './give-up.ts'
+import { archived, missing } from './poll.ts'
 import { type RunContext, unfenced } from './run-context.ts'
-import { record, type StopReason } from './submit.ts'
+import { record, type StopReason, workspaceProblem } from './submit.ts'
 
 /** Rows recorded in one transaction: a crash loses at most so many readings, never a result. */
 const CHUNK_ROWS = 500
+const MEMBERS_PAGE = 10_000
 const READ_TRIES = 3
 const READ_AGAIN_MS = MINUTE_MS / 2
 
@@ -38,17 +42,18 @@ export async function ingest(context: RunContext, submission: SubmissionRecord):
   let read: Reading
   for (let tries = 1; ; tries++) {
     read = await readResults(context, submission)
-    const missing = await deps.store.runs.missingResults(run.id, submission.number, 1)
-    if (missing.length === 0) break
+    const [first] = await deps.store.runs.missingResults(run.id, submission.number, 1)
+    if (first === undefined) break
     if (tries === READ_TRIES) {
       return read.found
-        ? `${results} lack rows that were sent (the first: row ${missing[0]}), read ${tries} times`
-        : `${results} are not there (404), asked ${tries} times: deleted, or past their 29 days`
+        ? `${results} lack rows that were sent (the first: row ${first}), read ${tries} times`
+        : await resultsGone(context, submission)
     }
     note(`${results} came short; reading them again`)
     await deps.runtime.clock.sleepUntil(plusMs(context.now(), READ_AGAIN_MS), deps.signal)
   }
-  if (read.foreign > 0) note(`${read.foreign} lines in ${results} are not of this submission; left alone`)
+  const tally = await tallyOf(context, submission, read)
+  if (tally !== null) note(`${results}: ${tally}`)
   const [first] = read.conflicts
   if (first !== undefined) {
     const reason = `${read.conflicts.length} rows of batch ${submission.upstreamBatchId} came with two different results; the first is kept (row ${first} is one)`
@@ -56,18 +61,57 @@ export async function ingest(context: RunContext, submission: SubmissionRecord):
     if (reason !== run.stopReason) return reason
     note(reason)
   }
-  await record(context, submission, 'ingested', `${submission.rows} rows`, {
+  const detail = tally === null ? `${submission.rows} rows` : `${submission.rows} rows; ${tally}`
+  await record(context, submission, 'ingested', detail, {
     because: 'every row has its result',
   })
   deps.emit({ kind: 'ingested', submission: { ...submission, state: 'ingested' } })
   return null
 }
 
+/** There is no results file: because the batch is gone, or its results are, or for no reason that can be seen. */
+async function resultsGone(context: RunContext, submission: SubmissionRecord): Promise<StopReason> {
+  const id = submission.upstreamBatchId!
+  const answer = await context.deps.upstream.retrieveBatch(id)
+  if (answer === null) return await missing(context, submission)
+  context.learn(answer.headers)
+  const problem = await workspaceProblem(context)
+  if (problem !== null) return problem
+  const { archived_at: archivedAt } = answer.batch
+  if (archivedAt !== null) return await giveUpKnown(context, submission, archived(id, archivedAt))
+  return `the results of batch ${id} are not there (404), asked ${READ_TRIES} times, although the batch has ended: they may come late`
+}
+
+/** What does not add up in results that lack no row: shown and kept with the run, for it is money. Null when all does. */
+async function tallyOf(
+  context: RunContext,
+  submission: SubmissionRecord,
+  read: Reading,
+): Promise<string | null> {
+  const odd: string[] = []
+  if (read.unknown > 0) odd.push(`${read.unknown} lines are of no row that was sent, and left alone`)
+  if (read.repeated > 0) odd.push(`${read.repeated} lines came more than once, and count once`)
+  if (submission.countsJson !== null) {
+    const said = JSON.parse(submission.countsJson) as RequestCounts
+    const found = await context.deps.store.runs.attemptCounts(context.run.id, submission.number)
+    const differing = COUNTED.filter((outcome) => said[outcome] !== found[outcome])
+    if (differing.length > 0) {
+      const parts = differing.map((outcome) => `${found[outcome]} ${outcome}, not ${said[outcome]}`)
+      odd.push(`they differ from the batch's own request_counts: ${parts.join('; ')}`)
+    }
+  }
+  return odd.length === 0 ? null : odd.join('; ')
+}
+
+const COUNTED = ['succeeded', 'errored', 'canceled', 'expired'] as const
+
 interface Reading {
   /** Whether there was a file. */
   readonly found: boolean
-  /** Lines that are not of this submission. */
-  readonly foreign: number
+  /** Lines that are none, or of no row of this submission. */
+  readonly unknown: number
+  /** Lines with a custom_id that had come before in the same file. */
+  readonly repeated: number
   /** Ordinals of rows that had another result already. */
   readonly conflicts: readonly number[]
 }
@@ -75,16 +119,22 @@ interface Reading {
 async function readResults(context: RunContext, submission: SubmissionRecord): Promise<Reading> {
   const { deps, run } = context
   const conflicts: number[] = []
-  let foreign = 0
+  const seen = new Set<number>()
+  let unknown = 0
+  let repeated = 0
   let chunk: ReceivedResult[] = []
+  const members = await membersOf(context, submission)
   try {
     for await (const bytes of deps.upstream.batchResults(submission.upstreamBatchId!)) {
       const line = parseResultLine(Buffer.from(bytes).toString('utf8'))
       const id = line === null ? null : parseCustomId(line.customId)
-      if (line === null || id === null || id.run !== run.id || id.submission !== submission.number) {
-        foreign += 1
+      const isOurs = id?.run === run.id && id.submission === (submission.answersFor ?? submission.number)
+      if (line === null || !isOurs || !members.has(id.ordinal)) {
+        unknown += 1
         continue
       }
+      if (seen.has(id.ordinal)) repeated += 1
+      seen.add(id.ordinal)
       chunk.push({ ordinal: id.ordinal, line, bytes })
       if (chunk.length === CHUNK_ROWS) {
         conflicts.push(...(await recordChunk(context, submission, chunk)))
@@ -94,10 +144,27 @@ async function readResults(context: RunContext, submission: SubmissionRecord): P
   } catch (error) {
     // For some seconds after a batch has ended its results may be 404 (claude-api.md 2.5).
     if (!(error instanceof TitheError) || error.code !== 'not_found_error') throw error
-    return { found: false, foreign, conflicts }
+    return { found: false, unknown, repeated, conflicts }
   }
   conflicts.push(...(await recordChunk(context, submission, chunk)))
-  return { found: true, foreign, conflicts }
+  return { found: true, unknown, repeated, conflicts }
+}
+
+/** The rows that a submission was sent with. A few megabytes at most: a batch has 100,000 rows. */
+async function membersOf(context: RunContext, submission: SubmissionRecord): Promise<ReadonlySet<number>> {
+  const members = new Set<number>()
+  let after = -1
+  for (;;) {
+    const page = await context.deps.store.runs.submissionRows(
+      context.run.id,
+      submission.number,
+      after,
+      MEMBERS_PAGE,
+    )
+    if (page.length === 0) return members
+    for (const ordinal of page) members.add(ordinal)
+    after = page.at(-1)!
+  }
 }
 
 /** Records results of one submission with their ledger entries; answers the rows that had a different one already. */
@@ -215,7 +282,7 @@ function entryOf(
     model: typeof line.message?.['model'] === 'string' ? line.message['model'] : row.model,
     usage,
     certainty: context.deps.upstream.kind === 'local' ? 'simulated' : 'measured',
-    kind: 'paid',
+    kind: submission.isDuplicate ? 'duplicate' : 'paid',
     catalogue: context.deps.catalogue,
   })
 }

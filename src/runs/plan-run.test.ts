@@ -45,6 +45,7 @@ function plan(halfBandTokens: number) {
   const deps: PlanningDeps = {
     catalogue,
     priors: loadPriors(),
+    visits: [],
     at,
     describer: new RowDescriber({ catalogue, measurer, facts, at }),
     counting: () => (halfBandTokens === 0 ? 'exact' : 'sampled'),

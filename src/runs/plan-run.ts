@@ -3,6 +3,7 @@ import { type Problem, TitheError } from '../core/errors.ts'
 import type { Instant } from '../core/instant.ts'
 import type { JobSettings, StatedSizes, TemplateOutline } from '../core/job.ts'
 import { profileJob, widenBand } from '../core/job-profile.ts'
+import type { Visit } from '../core/measured.ts'
 import type { Catalogue } from '../core/models.ts'
 import { NO_OUTPUT, type OutputSample, withAnswer } from '../core/output-estimate.ts'
 import { planJob, planStated, profileCuts } from '../core/plan-job.ts'
@@ -30,6 +31,8 @@ export interface PlannableJob {
 export interface PlanningDeps {
   readonly catalogue: Catalogue
   readonly priors: Priors
+  /** What doctor measured at the upstream that will answer; empty where it never was. */
+  readonly visits: readonly Visit[]
   readonly at: Instant
   readonly describer: RowDescriber
   counting(): 'exact' | 'sampled'
@@ -56,12 +59,13 @@ export async function planRun(
   sink: RowSink | null,
   runs: RunStore | null,
 ): Promise<RunPlan> {
-  const { catalogue, priors, at } = deps
+  const { catalogue, priors, visits, at } = deps
   const common = {
     settings: job.settings,
     catalogue,
     at,
     priors,
+    visits,
     allModels: options.allModels,
     ...(job.outline === null ? {} : { template: job.outline }),
   }

@@ -37,7 +37,7 @@ export async function answerInRealtime(
   const marks = JSON.parse(submission.marksJson) as MarksByGroup
   const marksOf = (row: RowRecord) => (row.group === null ? [] : (marks[row.group] ?? []))
   // The first row of each marked group goes alone: its entry can be read once its answer has begun.
-  const warm = new Set<string>(context.touchedAt.keys())
+  const warm = new Set<string>(context.touchedInRealtime)
 
   const answer = async (row: RowRecord): Promise<Reply> => {
     const { ordinal, userId } = row

@@ -8,11 +8,13 @@ import { formatUsd } from '../core/money.ts'
 import type { MarkPlan } from '../core/run-plan.ts'
 import type { WaveDecision } from '../core/waves.ts'
 import type { PendingRow, WaveKind } from '../stores/store.ts'
+import { rowsOf } from './batch-owner.ts'
 import { submissionRows } from './render-rows.ts'
 import { type MarksByGroup, type RunContext, unfenced } from './run-context.ts'
 import type { StopReason } from './submit.ts'
 
 const PAGE_ROWS = 5_000
+const LISTED = 100
 /** Longest `,"cache_control":{"type":"ephemeral","ttl":"1h"}` and what turning a text into a block adds. */
 const MARK_BYTES_MAX = 128
 const ELEMENT_BYTES = '{"custom_id":"","params":}'.length + 64
@@ -47,7 +49,9 @@ export async function releaseWave(context: RunContext, release: Release, wave: n
 
   let released = 0
   let waveKind: WaveKind = 'retry'
-  for await (const { rows, sizeBytes } of planBatches(affordable(), batchLimits(deps.catalogue.rules))) {
+  const taken = release.kind === 'probe' || release.kind === 'bulk' ? await takenSizes(context) : undefined
+  const batches = planBatches(affordable(), batchLimits(deps.catalogue.rules), taken)
+  for await (const { rows, sizeBytes } of batches) {
     const marks: Record<string, readonly MarkPlan[]> = {}
     for (const { group } of rows)
       if (group !== null && marksOf(group).length > 0) marks[group] = marksOf(group)
@@ -75,6 +79,7 @@ export async function releaseWave(context: RunContext, release: Release, wave: n
       countsJson: null,
       nextPollAt: null,
       isDuplicate: false,
+      answersFor: null,
       deletedAt: null,
       ingestedRows: 0,
       because: release.because,
@@ -86,9 +91,23 @@ export async function releaseWave(context: RunContext, release: Release, wave: n
     released += rows.length
     if (kind !== 'retry') waveKind = kind
   }
-  if (released === 0) return budget.refusal()
+  if (released === 0) {
+    // Another driver may have the rows by now, and the run.
+    await context.renewLease()
+    return budget.refusal()
+  }
   deps.emit({ kind: 'wave', wave, wave_kind: waveKind, rows: released, because: release.because })
   return null
+}
+
+/**
+ * Row counts by which a batch of this wave could be mistaken for another, or another for it: those of the batches that are
+ * listed, whoever's they are, and of all that this home has planned or sent. A primer has the rows that it must have.
+ */
+async function takenSizes(context: RunContext): Promise<Set<number>> {
+  const page = await context.deps.upstream.listBatches({ limit: LISTED })
+  context.learn(page.headers)
+  return new Set([...page.data.map(rowsOf), ...(await context.deps.store.runs.openSizes())])
 }
 
 async function* chosenRows(context: RunContext, release: Release): AsyncGenerator<PendingRow> {

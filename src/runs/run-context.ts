@@ -1,23 +1,29 @@
 import { TitheError } from '../core/errors.ts'
 import { compareForecast, type ForecastComparison } from '../core/forecast.ts'
-import type { Instant } from '../core/instant.ts'
-import { instant, plusMs } from '../core/instant.ts'
+import { type Instant, instant, MINUTE_MS, plusMs } from '../core/instant.ts'
 import type { JobSettings } from '../core/job.ts'
 import { settingsOfVariant } from '../core/job.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
 import { picoUsd } from '../core/money.ts'
+import { compareWorkspace, type Evidence, type WorkspaceIds } from '../core/recovery.ts'
 import type { GroupPlan, MarkPlan, RunPlan } from '../core/run-plan.ts'
 import { promptTokens } from '../core/usage.ts'
 import { marksToRelease } from '../core/waves.ts'
-import type { RunRecord } from '../stores/store.ts'
+import type { RunRecord, SubmissionRecord } from '../stores/store.ts'
 import type { AnswerHeaders, CallContext } from '../upstreams/upstream.ts'
 import type { RunDeps } from './run-deps.ts'
 
 /** Marks by group, as a submission records them: rows of a group that is not named go out unmarked. */
 export type MarksByGroup = Readonly<Record<string, readonly MarkPlan[]>>
 
+/** Whose batch it is, by the custom_ids in its results. `unknown` until they can be read, `gone` when they never will. */
+export type BatchOwner = { readonly submission: number } | 'foreign' | 'unknown' | 'gone'
+
 /** Of a prefix's estimated tokens that must be read or written to show that it is cached: estimates may be high. */
 const COVERED_SHARE = 0.7
+
+/** How long a driver may be silent before another may take its run. */
+export const LEASE_MS = MINUTE_MS
 
 /** A run in the hands of its one driver. What stands here beside the store's records can be derived from them again. */
 export class RunContext {
@@ -27,8 +33,12 @@ export class RunContext {
   readonly plan: RunPlan
   readonly fence: number
   readonly groups: ReadonlyMap<string, GroupPlan>
+  /** Whose batches the run has, as far as the upstream has said. */
+  workspace: WorkspaceIds
   /** Group → created_at of the last batch whose rows wrote or read its entry. */
   readonly touchedAt = new Map<string, Instant>()
+  /** Groups whose entry was written or read in realtime: batches and realtime have caches apart (claude-api.md 3.7). */
+  readonly touchedInRealtime = new Set<string>()
   /** Changes of a submission's state by this driver. */
   steps = 0
   spentPicoUsd = 0n
@@ -37,6 +47,17 @@ export class RunContext {
   promptTokens = 0
   outputTokens = 0
   unpricedRows = 0
+  /** Whose the batches are that were read, by their id. */
+  readonly owners = new Map<string, Exclude<BatchOwner, 'unknown'>>()
+  /** Whether this driver has seen that the upstream is the one that the run's batches are at. */
+  isWorkspaceChecked = false
+  /** Whether it was said what the end of the run is waiting for. */
+  saidAwaited = false
+  /** Whether batches are canceled for the deadline: what they report as canceled goes on in realtime. */
+  closing = false
+  #events: Set<string> | null = null
+  #answersFor: WorkspaceIds | null = null
+  #toldTime = false
   /** Upstream's clock minus ours; its timestamps are compared only with its own time (design.md 4.5). */
   #serverAheadMs = 0
 
@@ -46,6 +67,7 @@ export class RunContext {
     this.settings = settings
     this.plan = plan
     this.fence = fence
+    this.workspace = { organizationId: run.organizationId, workspaceId: run.workspaceId }
     this.groups = new Map(plan.groups.map((group) => [group.group, group]))
   }
 
@@ -57,8 +79,60 @@ export class RunContext {
     return plusMs(this.now(), this.#serverAheadMs)
   }
 
-  learnServerTime(headers: AnswerHeaders): void {
-    if (headers.date !== null) this.#serverAheadMs = instant(headers.date) - this.now()
+  /** The upstream's own time; null when it has told none. */
+  serverDate(): Instant | null {
+    return this.#toldTime ? this.serverNow() : null
+  }
+
+  /** Every answer says what time it is there, and for whom it answers. */
+  learn(headers: AnswerHeaders): void {
+    this.#answersFor = headers
+    if (headers.date === null) return
+    this.#toldTime = true
+    this.#serverAheadMs = instant(headers.date) - this.now()
+  }
+
+  /** Whose batches the last answer was about, against what was recorded. */
+  workspaceSeen(recorded: WorkspaceIds): Evidence['workspace'] {
+    return this.#answersFor === null ? 'same' : compareWorkspace(recorded, this.#answersFor)
+  }
+
+  /** Takes over what the last answer says and was not known; answers whether that is anything. */
+  learnWorkspace(): boolean {
+    const { organizationId, workspaceId } = this.workspace
+    this.workspace = {
+      organizationId: organizationId ?? this.#answersFor?.organizationId ?? null,
+      workspaceId: workspaceId ?? this.#answersFor?.workspaceId ?? null,
+    }
+    return this.workspace.organizationId !== organizationId || this.workspace.workspaceId !== workspaceId
+  }
+
+  /** @throws `run_taken` when another driver has the run. */
+  async renewLease(): Promise<void> {
+    const until = plusMs(this.deps.wallClock.now(), LEASE_MS)
+    unfenced(await this.deps.store.runs.renewLease(this.run.id, this.fence, until), this.run.id)
+  }
+
+  /** An event of the whole run, said to whoever listens. */
+  async addEvent(kind: string, detail: string): Promise<void> {
+    const event = { run: this.run.id, at: this.now(), submission: 0, kind, detail }
+    await this.deps.store.runs.addEvent(event)
+    ;(await this.deadlineEvents()).add(kind)
+    this.deps.emit({ kind: 'note', message: detail })
+  }
+
+  /** The kinds of events of the whole run that were recorded so far, by whichever driver. */
+  async deadlineEvents(): Promise<Set<string>> {
+    this.#events ??= new Set(
+      (await this.deps.store.runs.events(this.run.id)).flatMap((event) =>
+        event.submission === 0 ? [event.kind] : [],
+      ),
+    )
+    return this.#events
+  }
+
+  submissions(): Promise<SubmissionRecord[]> {
+    return this.deps.store.runs.submissions(this.run.id)
   }
 
   callContext(variant: string, tier: CallContext['tier']): CallContext {
@@ -103,6 +177,10 @@ export class RunContext {
     const prefix = this.groups.get(group)?.marks.at(-1)?.tokens ?? 0
     // Less than the prefix was cached (a shallower mark, or a minimum that we have wrong): no proof for the group.
     if (cached === 0 || cached < COVERED_SHARE * prefix) return
+    if (entry.upstreamBatchId === null) {
+      this.touchedInRealtime.add(group)
+      return
+    }
     const before = this.touchedAt.get(group)
     if (before === undefined || before < createdAt) this.touchedAt.set(group, createdAt)
   }

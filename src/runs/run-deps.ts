@@ -48,6 +48,8 @@ export interface RunDeps {
   /** Leases are held against other processes, so on the wall clock, whatever clock the run itself lives in. */
   readonly wallClock: Clock
   readonly catalogue: Catalogue
+  /** The longest wait to reckon with from a cancel until its batch has ended, in ms: measured, else as recorded. */
+  readonly cancelLatencyMs: number
   /** The bytes of an attachment; throws `attachment_changed` when they are no longer what was rendered. */
   readAttachment(source: AttachmentSource): Promise<Uint8Array>
   compileSchema(schema: JsonObject): (value: unknown) => string | null

@@ -3,6 +3,7 @@ import { assert } from '../core/assert.ts'
 import { customIdFor } from '../core/custom-id.ts'
 import { sha256Hex } from '../core/digest.ts'
 import { type Instant, MINUTE_MS, parseTimestamp, plusMs, SECOND_MS } from '../core/instant.ts'
+import { recoveryOf } from '../core/recovery.ts'
 import type { ResultToRecord, RowRecord, SubmissionRecord } from '../stores/store.ts'
 import type { BatchBody, CreateAnswer, MessageBatch } from '../upstreams/upstream.ts'
 import { batchElement, RowRenderer, submissionRows } from './render-rows.ts'
@@ -36,6 +37,10 @@ export async function submit(context: RunContext, planned: SubmissionRecord): Pr
     return null
   }
   const newest = await deps.upstream.listBatches({ limit: 1 })
+  context.learn(newest.headers)
+  const problem = await workspaceProblem(context)
+  if (problem !== null) return problem
+  const { organizationId, workspaceId } = context.workspace
   const intent = {
     marksJson: submission.marksJson,
     fingerprint: counted.fingerprint,
@@ -43,6 +48,9 @@ export async function submit(context: RunContext, planned: SubmissionRecord): Pr
     rows: counted.rows,
     intentAt: context.now(),
     newestIdBefore: newest.first_id,
+    serverIntentAt: newest.headers.date,
+    organizationId,
+    workspaceId,
     because: 'the create was sent',
   }
   // Recorded before the call: if we die after sending, the next driver must know that money may be spent.
@@ -67,13 +75,9 @@ export async function submit(context: RunContext, planned: SubmissionRecord): Pr
   }
   switch (answer.kind) {
     case 'accepted': {
-      context.learnServerTime(answer.headers)
-      const ids = { organizationId: answer.headers.organizationId, workspaceId: answer.headers.workspaceId }
+      context.learn(answer.headers)
       await acceptAs(context, submitting, 'accepted', answer.batch, answer.headers.retryAfterMs)
-      if (unfenced(await deps.store.runs.recordWorkspace(run.id, fence, ids), run.id) === 'mismatch') {
-        return `batch ${answer.batch.id} was created in another organisation or workspace than the run's earlier ones`
-      }
-      return null
+      return await workspaceProblem(context)
     }
     case 'refused': {
       const why = `${answer.error.status} ${answer.error.type}: ${answer.error.message}`
@@ -106,6 +110,32 @@ export async function submit(context: RunContext, planned: SubmissionRecord): Pr
   }
 }
 
+/**
+ * Holds the upstream's last answer against the organisation and workspace of the run, which are recorded with the first
+ * answer. Null when they are the same, or when the upstream never said.
+ */
+export async function workspaceProblem(context: RunContext): Promise<StopReason> {
+  const { deps, run, fence } = context
+  const evidence = {
+    local: 'accepted',
+    found: 'one',
+    revealed: 'nothing',
+    age: 'fresh',
+    human: 'not_asked',
+  } as const
+  const workspace = context.workspaceSeen(context.workspace)
+  if (workspace !== 'same') {
+    const { organizationId, workspaceId } = context.workspace
+    const { because } = recoveryOf({ ...evidence, workspace })
+    return `${because}. The batches of this run are in organisation ${organizationId ?? 'unknown'}, workspace ${workspaceId ?? 'unknown'}: use a key of that workspace`
+  }
+  if (context.learnWorkspace()) {
+    const answer = await deps.store.runs.recordWorkspace(run.id, fence, context.workspace)
+    assert(unfenced(answer, run.id) === 'ok', 'what is recorded of a workspace only grows')
+  }
+  return null
+}
+
 /** Records that a submission is a batch of the upstream. */
 export async function acceptAs(
   context: RunContext,
@@ -132,7 +162,7 @@ async function putOff(
   until: Instant | null,
   because: string,
 ): Promise<void> {
-  const unsent = { fingerprint: null, intentAt: null, newestIdBefore: null }
+  const unsent = { fingerprint: null, intentAt: null, newestIdBefore: null, serverIntentAt: null }
   await record(context, submission, 'put_off', because, { ...unsent, nextPollAt: until, because })
 }
 
@@ -144,10 +174,10 @@ function livingMarks(context: RunContext, submission: SubmissionRecord): MarksBy
 }
 
 /** Rows of a submission that will not be answered may go into a later one. */
-export async function returnRows(context: RunContext, submission: number): Promise<void> {
+export async function returnRows(context: RunContext, submission: number): Promise<number> {
   const { deps, run, fence } = context
   const then = { kind: 'pending', notBefore: null } as const
-  unfenced(await deps.store.runs.returnRows(run.id, fence, submission, then), run.id)
+  return unfenced(await deps.store.runs.returnRows(run.id, fence, submission, then), run.id)
 }
 
 /** One step of a submission's state, with its event. */
@@ -243,6 +273,9 @@ function bodyOf(context: RunContext, submission: SubmissionRecord, counted: Coun
           yield Buffer.from(batchElement(context.run.id, submission.number, rendered))
         }
       }
+      // Asked before the last bytes leave: a driver that slept on the way may have been taken for dead, and another may
+      // have sent these rows by now. Without them nothing is created.
+      await context.renewLease()
     },
   }
 }

@@ -338,6 +338,44 @@ class MemoryRuns implements RunStore {
     return 'ok'
   }
 
+  async addDuplicate(
+    run: string,
+    fence: number,
+    of: number,
+    batch: Pick<SubmissionRecord, 'upstreamBatchId' | 'createdAt' | 'expiresAt' | 'endedAt' | 'because'>,
+  ): Promise<number | null | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    const { submissions } = stored
+    const original = submissions[of - 1]
+    const isKnown = submissions.some(({ record }) => record.upstreamBatchId === batch.upstreamBatchId)
+    if (original === undefined || isKnown) return null
+    const number = submissions.length + 1
+    const { wave, kind, variant, rows, sizeBytes, marksJson, organizationId, workspaceId } = original.record
+    submissions.push({
+      record: {
+        ...{ run, number, wave, kind, variant, rows, sizeBytes, marksJson, organizationId, workspaceId },
+        ...batch,
+        state: 'ended',
+        fingerprint: null,
+        intentAt: null,
+        newestIdBefore: null,
+        serverIntentAt: null,
+        cancelInitiatedAt: null,
+        countsJson: null,
+        nextPollAt: null,
+        isDuplicate: true,
+        answersFor: of,
+        deletedAt: null,
+        ingestedRows: 0,
+      },
+      ordinals: original.ordinals,
+      attempts: new Map(),
+      entries: new Map(),
+    })
+    return number
+  }
+
   async touchSubmission(
     run: string,
     fence: number,

@@ -527,6 +527,20 @@ export function storeContract(under: StoreUnderTest): void {
       assert.equal((await runs.rowsPage(RUN, -1, 1))[0]?.state, 'submitted')
     })
 
+    stored(
+      'rows of a batch that was overtaken go back, and what it answers decides none',
+      async ({ runs }) => {
+        const fence = await started(runs, [newRow(0)])
+        const number = await plan(runs, fence, [0])
+        await events(runs, fence, number, ['intent_recorded', 'accepted'])
+        await runs.touchSubmission(RUN, fence, number, { isDuplicate: true })
+        assert.equal(await runs.returnRows(RUN, fence, number, { kind: 'pending', notBefore: null }), 1)
+        await runs.recordResults(RUN, fence, number, [result(number, 0)])
+        assert.equal((await runs.rowsPage(RUN, -1, 1))[0]?.state, 'pending')
+        assert.equal((await runs.submissions(RUN))[0]?.isDuplicate, true)
+      },
+    )
+
     stored('rows that were never sent go back, and those of realtime calls', async ({ runs }) => {
       const fence = await started(runs, [newRow(0)])
       const back = { kind: 'pending', notBefore: null } as const
@@ -563,6 +577,33 @@ export function storeContract(under: StoreUnderTest): void {
         const { unretrievable, succeeded, submitted } = await runs.counts(RUN)
         assert.deepEqual([unretrievable, succeeded, submitted], [2, 1, 0])
         assert.equal((await runs.resultsPage(RUN, -1, 1))[0]?.attempt, null)
+      },
+    )
+
+    stored(
+      'a second batch of one create is a submission of its own, which takes no row',
+      async ({ runs }) => {
+        const fence = await started(runs, [newRow(0), newRow(1)])
+        const number = await plan(runs, fence, [0, 1])
+        await events(runs, fence, number, ['intent_recorded'])
+        const accepted = { kind: 'accepted', from: 'submitting', at: AT, detail: '' } as const
+        await runs.recordEvent(RUN, fence, number, accepted, { upstreamBatchId: 'msgbatch_1' })
+        const batch = { createdAt: AT, expiresAt: LATER, endedAt: LATER, because: 'it came twice' }
+        const known = { ...batch, upstreamBatchId: 'msgbatch_1' }
+        assert.equal(await runs.addDuplicate(RUN, fence, number, known), null)
+        const second = { ...batch, upstreamBatchId: 'msgbatch_2' }
+        const copy = await runs.addDuplicate(RUN, fence, number, second)
+        assert.equal(copy, 2)
+        assert.equal(await runs.addDuplicate(RUN, fence, number, second), null)
+        const record = (await runs.submissions(RUN))[1]!
+        assert.deepEqual(
+          [record.state, record.isDuplicate, record.answersFor, record.rows, record.createdAt],
+          ['ended', true, number, 2, AT],
+        )
+        assert.deepEqual(await runs.missingResults(RUN, 2, 10), [0, 1])
+        await runs.recordResults(RUN, fence, 2, [result(2, 0), result(2, 1)])
+        assert.equal((await runs.counts(RUN)).submitted, 2, 'its results decide no row')
+        assert.equal((await runs.ledgerPage(RUN, null, 10)).length, 2)
       },
     )
 
@@ -1017,6 +1058,7 @@ export function submissionRecord(fields: Partial<SubmissionRecord> = {}): Omit<S
     countsJson: null,
     nextPollAt: null,
     isDuplicate: false,
+    answersFor: null,
     deletedAt: null,
     ingestedRows: 0,
     because: null,
@@ -1141,6 +1183,13 @@ async function assertFenced(runs: Runs, fence: number): Promise<void> {
     putBlocks: await runs.putBlocks(RUN, fence, [{ hash: 'stale', ref: NO_REF }]),
     planSubmission: (await runs.planSubmission(fence, submissionRecord(), [0])).kind,
     recordEvent: await runs.recordEvent(RUN, fence, 1, event, {}),
+    addDuplicate: await runs.addDuplicate(RUN, fence, 1, {
+      upstreamBatchId: 'stale',
+      createdAt: AT,
+      expiresAt: AT,
+      endedAt: AT,
+      because: 'stale',
+    }),
     touchSubmission: await runs.touchSubmission(RUN, fence, 1, { because: 'stale' }),
     returnRows: await runs.returnRows(RUN, fence, 1, { kind: 'pending', notBefore: null }),
     endUnretrievable: await runs.endUnretrievable(RUN, fence, 1),

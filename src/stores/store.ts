@@ -153,6 +153,8 @@ export interface SubmissionRecord {
   readonly nextPollAt: Instant | null
   /** Presumed lost, and turned up after its rows were sent again: what it answered is paid for, and decides no row. */
   readonly isDuplicate: boolean
+  /** A second batch of one create: its custom_ids carry that submission's number. null: its own. */
+  readonly answersFor: number | null
   /** When the batch was deleted at the upstream. */
   readonly deletedAt: Instant | null
   readonly ingestedRows: number
@@ -343,6 +345,16 @@ export interface RunStore {
     event: { kind: SubmissionEvent; from: SubmissionState; at: Instant; detail: string },
     change: SubmissionChange,
   ): Promise<'ok' | 'not_in_state' | Fenced>
+  /**
+   * A second batch that was made of one create: a submission of its own in state `ended`, a duplicate, of the same rows,
+   * none of which it takes. Once for a batch; answers its number, or null when the batch is known already.
+   */
+  addDuplicate(
+    run: string,
+    fence: number,
+    of: number,
+    batch: Pick<SubmissionRecord, 'upstreamBatchId' | 'createdAt' | 'expiresAt' | 'endedAt' | 'because'>,
+  ): Promise<number | null | Fenced>
   /** A change without a change of state (next poll). */
   touchSubmission(
     run: string,

@@ -35,6 +35,17 @@ describe('commands', { concurrency: 2 }, () => {
     assert.match(stderr, /Routes[\s\S]*wave 1 [\s\S]*accepted at [\s\S]*300 rows|results read/)
   })
 
+  test('what doctor finds on the local upstream is used for plans on it, and for no other', async () => {
+    const own = folder(smallJob(ROWS))
+    const { code, stdout } = await tithe(own, 'doctor', '--spend', '0.05')
+    assert.equal(code, 0)
+    assert.match(stdout, /^simulated: \$0\.0\d+ from usage, of \$0\.050 that may be spent$/m)
+    const here = await titheJson(own, 'plan', 'job.yaml')
+    assert.match(String(here['batch_latencies']), /^52 recorded and 3 simulated batch latencies \(simulated /)
+    const elsewhere = await titheJson(own, 'plan', 'job.yaml', '--upstream', 'anthropic')
+    assert.equal(elsewhere['batch_latencies'], '52 recorded batch latencies')
+  })
+
   test('every command prints JSON that begins with its schema under --json', async () => {
     await ran
     const own = folder(smallJob(3))
@@ -46,6 +57,7 @@ describe('commands', { concurrency: 2 }, () => {
       ['tithe.results/1', own, ['results', '-o', 'a.csv']],
       ['tithe.result/1', own, ['results', '--only', 'succeeded']],
       ['tithe.status/1', finished, ['status']],
+      ['tithe.doctor/1', own, ['doctor', '--spend', '0.05']],
       ['tithe.report/1', finished, ['report']],
       ['tithe.models/1', finished, ['models']],
     ]

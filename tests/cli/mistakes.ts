@@ -663,6 +663,33 @@ export const MISTAKES: Readonly<Record<string, readonly Mistake[]>> = {
       ['ANTHROPIC_API_KEY is not set', '--upstream local'],
     ),
     onCommandLine(
+      'a doctor without a spend',
+      ['doctor'],
+      ['doctor needs --spend: the most that it may spend', 'tithe doctor --spend 0.05'],
+    ),
+    onCommandLine(
+      'a spend of nothing',
+      ['doctor', '--spend', '0'],
+      ['--spend takes dollars such as 12.50, not 0'],
+    ),
+    onCommandLine(
+      'a spend in which no check fits',
+      ['doctor', '--spend', '0.00001'],
+      ['not one check fits into the spend: nothing was sent', 'all of them together may cost $0.00'],
+    ),
+    onCommandLine(
+      'measurements that are damaged',
+      ['plan', 'job.yaml'],
+      ['measured.json', 'visits[0].at', "'tithe doctor' measures again"],
+      { '.tithe/measured.json': '{"schema": "tithe.measured/1", "visits": [{}]}' },
+    ),
+    onCommandLine(
+      'measurements of a later version',
+      ['doctor', '--spend', '0.05'],
+      ['measured.json', 'kept as tithe.measured/2, not tithe.measured/1', 'another version of tithe'],
+      { '.tithe/measured.json': '{"schema": "tithe.measured/2"}' },
+    ),
+    onCommandLine(
       'a configuration with an unknown key',
       ['plan', 'job.yaml'],
       ['tithe.yaml hom', 'unknown key hom', 'did you mean home?'],

@@ -5,7 +5,6 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, test } from 'node:test'
-import { instant } from '../../src/core/instant.ts'
 import { openForTest } from '../../src/upstreams/local/local.contract-setup.ts'
 import { serveUpstream } from '../../src/upstreams/upstream.test-server.ts'
 import { smallJob } from './jobs.ts'
@@ -92,7 +91,6 @@ describe('trouble', { concurrency: 2 }, () => {
       database.exec('UPDATE runs SET lease_until = 1; COMMIT')
       database.close()
 
-      clock.advanceTo(instant(clock.now() + 3_600_000))
       const other = await start(cwd, ['resume'], environment).ended
       assert.equal(other.code, 0, other.stderr)
       const before = await titheJson(cwd, 'status')

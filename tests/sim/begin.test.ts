@@ -38,6 +38,7 @@ function begin(deps: BeginDeps) {
   const planning = {
     catalogue,
     priors: loadPriors(),
+    visits: [],
     at: START,
     describer: new RowDescriber({ catalogue, measurer, facts: FACTS, at: START }),
     counting: () => 'exact' as const,

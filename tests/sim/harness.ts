@@ -160,7 +160,10 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
 }
 
 /** The local upstream with some methods of its own replaced. */
-export function withUpstream(world: World, replaced: (upstream: Upstream) => Partial<Upstream>): Upstream {
+export function withUpstream(
+  world: Pick<World, 'local'>,
+  replaced: (upstream: Upstream) => Partial<Upstream>,
+): Upstream {
   const methods = replaced(world.local)
   return new Proxy(world.local as Upstream, {
     get(target, name) {
@@ -194,6 +197,8 @@ const READS: ReadonlySet<PropertyKey> = new Set([
   'nextRowAt',
   'pendingRows',
   'read',
+  // Asked in the middle of a create, which holds the clock: nobody else could do anything meanwhile.
+  'renewLease',
   'retrieveBatch',
   'rowsByOrdinal',
   'submissionRows',
@@ -274,6 +279,7 @@ export async function driveWorld(
     runtime: { clock: world.clock, ids: seededIds(5) },
     wallClock: leaseClock,
     catalogue,
+    cancelLatencyMs: catalogue.rules.cancelLatencyMs,
     readAttachment: () => Promise.reject(new Error('no attachments here')),
     compileSchema: () => () => null,
     holder: 'driver',

@@ -1,6 +1,7 @@
 import { planJson } from '../../core/plan-json.ts'
 import { checkPlan, planRun } from '../../runs/plan-run.ts'
 import { planningDeps } from '../../wiring.ts'
+import { choosePlace } from '../choose-upstream.ts'
 import type { Flags } from '../flags.ts'
 import { openJob, planningOptions } from '../planning.ts'
 import { renderPlan } from '../render-plan.ts'
@@ -10,7 +11,8 @@ export async function run(session: Session, args: readonly string[], flags: Flag
   const { job, catalogue } = await openJob(session, args[0]!, flags)
   const home = await session.existingHome()
   const options = planningOptions(flags)
-  const deps = planningDeps(catalogue, flags['exact'] === true)
+  const measured = home && { dir: home.dir, place: choosePlace(session, job.settings.upstream) }
+  const deps = planningDeps(catalogue, flags['exact'] === true, measured)
   const plan = await planRun(job, deps, options, null, home?.store.runs ?? null)
   const { terminal } = session
   if (terminal.json) {

@@ -11,8 +11,15 @@ import { fingerprintJob } from '../../jobs/fingerprint.ts'
 import { type BeginDeps, beginRun, earlierRun } from '../../runs/begin-run.ts'
 import { driverOf, refuseHeld } from '../../runs/driver.ts'
 import type { RunRecord } from '../../stores/store.ts'
-import { catalogueFor, isHolderGone, planningDeps, THIS_PROCESS, type UpstreamChoice } from '../../wiring.ts'
-import { chooseUpstream, describeUpstream } from '../choose-upstream.ts'
+import {
+  catalogueFor,
+  isHolderGone,
+  placeOf,
+  planningDeps,
+  THIS_PROCESS,
+  type UpstreamChoice,
+} from '../../wiring.ts'
+import { chooseUpstream } from '../choose-upstream.ts'
 import { driveRun } from '../drive-run.ts'
 import type { Flags } from '../flags.ts'
 import { budgetFlag, openJob, planningOptions } from '../planning.ts'
@@ -37,7 +44,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
   const output = await outputFlag(flags)
   const { terminal } = session
   const deps = { ...(await session.home()), holder: THIS_PROCESS, isHolderGone }
-  const upstream = describeUpstream(choice)
+  const { upstream } = placeOf(choice)
   const fingerprint = sha256Hex(`${upstream}\n${await fingerprintJob(job)}`)
   const earlier = await earlierRun(deps, fingerprint)
   if (earlier?.state === 'stopped' && (budgetFlag(flags) === null || flags['detach'] === true)) {
@@ -66,7 +73,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
     deps,
     job,
     { fingerprint, upstream, upstreamKind: choice.kind },
-    planningDeps(catalogue, flags['exact'] === true),
+    planningDeps(catalogue, flags['exact'] === true, { dir: deps.dir, place: placeOf(choice) }),
     planningOptions(flags),
     (plan) => {
       terminal.say(renderPlan(plan, { ...terminal, allModels: false }))
@@ -108,7 +115,7 @@ async function consents(
   const cost = route?.cost
     ? `about ${formatUsd(route.cost.best)}, at most ${route.worstCase === null ? 'unknown' : formatUsd(route.worstCase)}`
     : 'unpriced'
-  return ask(session, `This will spend ${cost} at ${describeUpstream(choice)}. Go on? [y/N] `)
+  return ask(session, `This will spend ${cost} at ${placeOf(choice).upstream}. Go on? [y/N] `)
 }
 
 export async function ask(session: Session, question: string): Promise<boolean> {

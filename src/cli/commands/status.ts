@@ -3,7 +3,7 @@ import { formatDuration, formatTimestamp, type Instant, plusMs, SECOND_MS } from
 import { formatUsd, moneyFields } from '../../core/money.ts'
 import { driverOf } from '../../runs/driver.ts'
 import type { RowCounts, RunRecord, SubmissionRecord } from '../../stores/store.ts'
-import { isHolderGone } from '../../wiring.ts'
+import { catalogueFor, isHolderGone } from '../../wiring.ts'
 import { exitCodeOf } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
 import type { Session } from '../session.ts'
@@ -18,6 +18,8 @@ interface Status {
   readonly spentPicoUsd: bigint
   /** The process that drives it; null when nobody does. */
   readonly driver: string | null
+  /** How long the upstream keeps results, from the creation of their batch (claude-api.md 2.9). */
+  readonly resultsKeptMs: number
 }
 
 export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
@@ -54,10 +56,11 @@ async function readStatus(session: Session, id: string): Promise<Status> {
     submissions: await store.runs.submissions(id),
     spentPicoUsd,
     driver: await driverOf(id, { store, wallClock: clock, isHolderGone }),
+    resultsKeptMs: catalogueFor(null).rules.resultsKeptMs,
   }
 }
 
-function statusJson({ run, counts, submissions, spentPicoUsd, driver }: Status) {
+function statusJson({ run, counts, submissions, spentPicoUsd, driver, resultsKeptMs }: Status) {
   const time = (at: Instant | null) => (at === null ? null : formatTimestamp(at))
   return {
     schema: 'tithe.status/1',
@@ -97,6 +100,10 @@ function statusJson({ run, counts, submissions, spentPicoUsd, driver }: Status) 
       created_at: time(one.createdAt),
       ended_at: time(one.endedAt),
       expires_at: time(one.expiresAt),
+      results_until: time(resultsUntil(one, resultsKeptMs)),
+      duplicate: one.isDuplicate,
+      organization_id: one.organizationId,
+      workspace_id: one.workspaceId,
       next_poll_at: time(one.nextPollAt),
       because: one.because,
     })),
@@ -114,7 +121,16 @@ function driverLine(counts: RowCounts, submissions: readonly SubmissionRecord[])
     : `everything is submitted: a driver is needed only to read the results${looks}`
 }
 
-function renderStatus({ run, counts, submissions, spentPicoUsd, driver }: Status): string {
+/** The last day on which results that were not read yet can be; null for those that stand in the store. */
+function resultsUntil(
+  { state, createdAt, deletedAt }: SubmissionRecord,
+  resultsKeptMs: number,
+): Instant | null {
+  const isRead = !isOpen(state) || deletedAt !== null
+  return isRead || createdAt === null ? null : plusMs(createdAt, resultsKeptMs)
+}
+
+function renderStatus({ run, counts, submissions, spentPicoUsd, driver, resultsKeptMs }: Status): string {
   const done =
     counts.succeeded +
     counts.errored +
@@ -134,6 +150,8 @@ function renderStatus({ run, counts, submissions, spentPicoUsd, driver }: Status
     lines.push(`stopped: ${run.stopReason}`, `  hint: 'tithe resume ${run.id}' goes on`)
   lines.push(`spent ${formatUsd(spentPicoUsd)}`, '')
   if (submissions.length > 0) {
+    const until = submissions.map((one) => dayOf(resultsUntil(one, resultsKeptMs)))
+    const showsUntil = until.some((day) => day !== '')
     lines.push(
       renderTable(
         [
@@ -144,9 +162,10 @@ function renderStatus({ run, counts, submissions, spentPicoUsd, driver }: Status
           { header: 'read', align: 'right' },
           { header: 'batch' },
           { header: 'took' },
+          ...(showsUntil ? [{ header: 'readable until' }] : []),
           { header: 'because' },
         ],
-        submissions.map((one) => [
+        submissions.map((one, index) => [
           String(one.number),
           `${one.wave} ${one.kind}`,
           one.state,
@@ -154,10 +173,17 @@ function renderStatus({ run, counts, submissions, spentPicoUsd, driver }: Status
           String(one.ingestedRows),
           one.upstreamBatchId ?? '',
           one.createdAt !== null && one.endedAt !== null ? formatDuration(one.endedAt - one.createdAt) : '',
-          isOpen(one.state) || one.state === 'refused' || one.state === 'lost' ? (one.because ?? '') : '',
+          ...(showsUntil ? [until[index]!] : []),
+          isOpen(one.state) || one.isDuplicate || one.state === 'refused' || one.state === 'lost'
+            ? (one.because ?? '')
+            : '',
         ]),
       ),
     )
   }
   return lines.join('\n')
+}
+
+function dayOf(at: Instant | null): string {
+  return at === null ? '' : formatTimestamp(at).slice(0, 10)
 }

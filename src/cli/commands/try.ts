@@ -11,8 +11,8 @@ import { attachmentsOf, mapAttachments } from '../../core/stored-request.ts'
 import { parseUsage, promptTokens, type Usage } from '../../core/usage.ts'
 import { readAttachment } from '../../jobs/attachments.ts'
 import { compileSchema } from '../../schemas/json-schema.ts'
-import { openUpstream } from '../../wiring.ts'
-import { chooseUpstream, describeUpstream } from '../choose-upstream.ts'
+import { openUpstream, placeOf } from '../../wiring.ts'
+import { chooseUpstream } from '../choose-upstream.ts'
 import type { Flags } from '../flags.ts'
 import { type OpenJob, openJob } from '../planning.ts'
 import type { Session } from '../session.ts'
@@ -45,7 +45,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
     if (
       !(await ask(
         session,
-        `This sends ${rows.length} rows to ${describeUpstream(choice)} in realtime. Go on? [y/N] `,
+        `This sends ${rows.length} rows to ${placeOf(choice).upstream} in realtime. Go on? [y/N] `,
       ))
     )
       return 2

@@ -172,7 +172,7 @@ CREATE TABLE submissions (
   expires_at        INTEGER,
   next_poll_at      INTEGER,
   because           TEXT,
-  marks_json        TEXT NOT NULL, server_intent_at INTEGER, organization_id TEXT, workspace_id TEXT, cancel_initiated_at INTEGER, counts_json TEXT, is_duplicate INTEGER NOT NULL DEFAULT 0 CHECK (is_duplicate IN (0, 1)), deleted_at INTEGER,
+  marks_json        TEXT NOT NULL, server_intent_at INTEGER, organization_id TEXT, workspace_id TEXT, cancel_initiated_at INTEGER, counts_json TEXT, is_duplicate INTEGER NOT NULL DEFAULT 0 CHECK (is_duplicate IN (0, 1)), answers_for INTEGER, deleted_at INTEGER,
   PRIMARY KEY (run, number)
 ) STRICT;
 

@@ -348,6 +348,7 @@ class SqliteRuns implements RunStore {
           submission.cancelInitiatedAt,
           submission.countsJson,
           Number(submission.isDuplicate),
+          submission.answersFor,
           submission.deletedAt,
         )
         this.#db.run(sql.INSERT_SUBMISSION_ROWS, run, number, wanted)
@@ -395,6 +396,25 @@ class SqliteRuns implements RunStore {
     })
   }
 
+  async addDuplicate(
+    run: string,
+    fence: number,
+    of: number,
+    batch: Pick<SubmissionRecord, 'upstreamBatchId' | 'createdAt' | 'expiresAt' | 'endedAt' | 'because'>,
+  ): Promise<number | null | Fenced> {
+    return this.#write(run, fence, (found): number | null => {
+      const { number } = this.#db.get<{ number: number }>(sql.NEXT_SUBMISSION, found)!
+      const { upstreamBatchId, createdAt, expiresAt, endedAt, because } = batch
+      const added = this.#db.run(
+        sql.INSERT_DUPLICATE,
+        ...[found, of, number, upstreamBatchId, createdAt, expiresAt, endedAt, because],
+      )
+      if (added === 0) return null
+      this.#db.run(sql.COPY_SUBMISSION_ROWS, found, of, number)
+      return number
+    })
+  }
+
   async touchSubmission(
     run: string,
     fence: number,
@@ -414,13 +434,14 @@ class SqliteRuns implements RunStore {
     then: { kind: 'pending'; notBefore: Instant | null },
   ): Promise<number | Fenced> {
     return this.#write(run, fence, (number) => {
-      const from = this.#db.get<Pick<SubmissionRecord, 'kind' | 'state'>>(
+      const from = this.#db.get<Pick<SubmissionColumns, 'kind' | 'state' | 'isDuplicate'>>(
         sql.STATE_OF_SUBMISSION,
         number,
         submission,
       )
       assert(from !== undefined, `submission ${submission} of run ${run} exists when its rows return`)
-      assert(!mayBeBatch(from), `rows do not return from a batch that is ${from.state}: they may be paid for`)
+      const mayBePaid = mayBeBatch({ ...from, isDuplicate: from.isDuplicate === 1 })
+      assert(!mayBePaid, `rows do not return from a batch that is ${from.state}: they may be paid for`)
       return this.#db.run(sql.RETURN_ROWS, then.notBefore, number, submission)
     })
   }

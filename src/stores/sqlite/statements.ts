@@ -199,8 +199,8 @@ export const INSERT_SUBMISSION = `
 INSERT INTO submissions (run, number, state, wave, kind, variant, row_count, ingested_rows, size_bytes, fingerprint,
                          intent_at, newest_id_before, upstream_batch_id, created_at, ended_at, expires_at, next_poll_at,
                          because, marks_json, server_intent_at, organization_id, workspace_id, cancel_initiated_at,
-                         counts_json, is_duplicate, deleted_at)
-VALUES (?, ?, 'planned', ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+                         counts_json, is_duplicate, answers_for, deleted_at)
+VALUES (?, ?, 'planned', ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 /** Compare-and-set of many rows: fewer changed than asked means that one was taken, and all is rolled back. */
 export const TAKE_ROWS = `
@@ -210,13 +210,27 @@ WHERE run = ? AND state = 'pending' AND ordinal IN (SELECT value FROM json_each(
 export const INSERT_SUBMISSION_ROWS = `
 INSERT INTO submission_rows (run, submission, ordinal) SELECT ?, ?, value FROM json_each(?)`
 
+/** Takes no row. No answer: another submission of the run has this batch already. */
+export const INSERT_DUPLICATE = `
+INSERT INTO submissions (run, number, state, wave, kind, variant, row_count, size_bytes, marks_json, is_duplicate,
+                         answers_for, upstream_batch_id, created_at, expires_at, ended_at, because, organization_id,
+                         workspace_id)
+SELECT run, ?3, 'ended', wave, kind, variant, row_count, size_bytes, marks_json, 1,
+       number, ?4, ?5, ?6, ?7, ?8, organization_id, workspace_id
+FROM submissions WHERE run = ?1 AND number = ?2
+  AND NOT EXISTS (SELECT 1 FROM submissions WHERE run = ?1 AND upstream_batch_id = ?4)`
+
+export const COPY_SUBMISSION_ROWS = `
+INSERT INTO submission_rows (run, submission, ordinal)
+SELECT run, ?3, ordinal FROM submission_rows WHERE run = ?1 AND submission = ?2`
+
 const SUBMISSION_COLUMNS = `
   runs.id AS run, b.number, b.wave, b.kind, b.variant, b.state, b.row_count AS rows, b.size_bytes AS sizeBytes,
   b.marks_json AS marksJson, b.fingerprint, b.intent_at AS intentAt, b.newest_id_before AS newestIdBefore,
   b.upstream_batch_id AS upstreamBatchId, b.created_at AS createdAt, b.ended_at AS endedAt, b.expires_at AS expiresAt,
   b.next_poll_at AS nextPollAt, b.ingested_rows AS ingestedRows, b.because, b.server_intent_at AS serverIntentAt,
   b.organization_id AS organizationId, b.workspace_id AS workspaceId, b.cancel_initiated_at AS cancelInitiatedAt,
-  b.counts_json AS countsJson, b.is_duplicate AS isDuplicate, b.deleted_at AS deletedAt`
+  b.counts_json AS countsJson, b.is_duplicate AS isDuplicate, b.answers_for AS answersFor, b.deleted_at AS deletedAt`
 
 export const SUBMISSIONS_OF_RUN = `
 SELECT ${SUBMISSION_COLUMNS} FROM runs JOIN submissions AS b ON b.run = runs.number WHERE runs.id = ? ORDER BY b.number`
@@ -226,7 +240,7 @@ SELECT ordinal FROM submission_rows
 WHERE run = (SELECT number FROM runs WHERE id = ?) AND submission = ? AND ordinal > ? ORDER BY ordinal LIMIT ?`
 
 export const STATE_OF_SUBMISSION = `
-SELECT kind, state, upstream_batch_id AS upstreamBatchId FROM submissions WHERE run = ? AND number = ?`
+SELECT kind, state, upstream_batch_id AS upstreamBatchId, is_duplicate AS isDuplicate FROM submissions WHERE run = ? AND number = ?`
 
 /** Compare-and-set. */
 export const SET_SUBMISSION_STATE =

@@ -12,6 +12,7 @@ ALTER TABLE submissions ADD COLUMN workspace_id TEXT;
 ALTER TABLE submissions ADD COLUMN cancel_initiated_at INTEGER;
 ALTER TABLE submissions ADD COLUMN counts_json TEXT;
 ALTER TABLE submissions ADD COLUMN is_duplicate INTEGER NOT NULL DEFAULT 0 CHECK (is_duplicate IN (0, 1));
+ALTER TABLE submissions ADD COLUMN answers_for INTEGER;                -- the submission that its custom_ids carry, if another
 ALTER TABLE submissions ADD COLUMN deleted_at INTEGER;
 
 -- Few: what is planned or sent and has not ended.
