@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { serveBatches } from './batches/serve-batches.ts'
+import type { BudgetLimit } from './core/budget.ts'
 import { checkRequest } from './core/check-request.ts'
 import { checkOutputSchema } from './core/check-schema.ts'
 import { withContractPrices } from './core/contract-prices.ts'
@@ -250,7 +251,8 @@ export function catalogueFor(settings: Pick<JobSettings, 'contractPrices'> | nul
 }
 
 /** What `loadJob` needs of the world, and what is decided outside the job. */
-export function jobDeps(options: Pick<JobDeps, 'anyModel' | 'hasBudget'> = {}): JobDeps {
+export function jobDeps(options: Pick<JobDeps, 'anyModel'> & { budget?: BudgetLimit | null } = {}): JobDeps {
+  const { budget = null, ...rest } = options
   const catalogue = loadCatalogue()
   const now = systemClock().now()
   return {
@@ -267,7 +269,7 @@ export function jobDeps(options: Pick<JobDeps, 'anyModel' | 'hasBudget'> = {}): 
             at: now,
             route: job.batch === 'off' ? 'realtime' : 'batch',
             rules: catalogue.rules,
-            hasBudget: job.budgetPicoUsd !== null || options.hasBudget === true,
+            hasBudget: (budget?.mode ?? (job.budgetPicoUsd === null ? null : job.budgetMode)) === 'hard',
           })
     },
     environment: systemEnvironment(),
@@ -275,7 +277,8 @@ export function jobDeps(options: Pick<JobDeps, 'anyModel' | 'hasBudget'> = {}): 
       const refused = checkOutputSchema(schema, catalogue.rules)
       return refused.length > 0 ? refused : schemaFaults(schema)
     },
-    ...options,
+    hasBudget: budget !== null,
+    ...rest,
   }
 }
 

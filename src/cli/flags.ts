@@ -88,7 +88,10 @@ const JOB_FLAGS: readonly Flag[] = [
     doc: 'leave out rows that cannot be sent; they are reported with the outcome invalid',
   },
   { flags: '--within <duration>', doc: "how long you can wait, such as 6h; overrides the job's within" },
-  { flags: '--budget <dollars>', doc: "the most that may be spent; overrides the job's budget" },
+  {
+    flags: '--budget <dollars>',
+    doc: 'the most that may be spent; "25 soft" goes by what is expected; overrides the job\'s budget',
+  },
   {
     flags: '--tier <name>',
     doc: 'your usage tier, for limits and finish times',
@@ -163,7 +166,7 @@ export const COMMANDS: readonly Command[] = [
         flags: '--once',
         doc: 'do what is due now and come back with 5 while the run is in progress: for cron',
       },
-      { flags: '--budget <dollars>', doc: 'go on with another budget' },
+      { flags: '--budget <dollars>', doc: 'go on with another budget: 40, or "40 soft"' },
       { flags: '-o, --output <file>', doc: 'write the results there when the run has finished' },
       ...PACE_FLAGS,
     ],

@@ -1,3 +1,4 @@
+import { type BudgetLimit, parseBudget } from '../core/budget.ts'
 import { TitheError } from '../core/errors.ts'
 import { parseDuration } from '../core/instant.ts'
 import type { JobSettings } from '../core/job.ts'
@@ -15,7 +16,7 @@ export interface OpenJob {
 }
 
 export async function openJob(session: Session, path: string, flags: Flags): Promise<OpenJob> {
-  const outside = { anyModel: session.config.baseUrl !== null, hasBudget: budgetFlag(flags) !== null }
+  const outside = { anyModel: session.config.baseUrl !== null, budget: budgetFlag(flags) }
   const job = await loadJob(path, jobDeps(outside))
   const settings = overridden(job.settings, flags, session)
   return { job: { ...job, settings }, catalogue: catalogueFor(settings) }
@@ -23,16 +24,17 @@ export async function openJob(session: Session, path: string, flags: Flags): Pro
 
 function overridden(settings: JobSettings, flags: Flags, session: Session): JobSettings {
   const withinMs = textOf(flags, 'within', positive(parseDuration), 'a duration such as 90m or 6h')
+  const budget = budgetFlag(flags)
   return {
     ...settings,
     withinMs: withinMs ?? settings.withinMs,
-    budgetPicoUsd: budgetFlag(flags) ?? settings.budgetPicoUsd,
+    ...(budget === null ? {} : { budgetPicoUsd: budget.picoUsd, budgetMode: budget.mode }),
     tier: session.config.tier ?? settings.tier,
   }
 }
 
-export function budgetFlag(flags: Flags): JobSettings['budgetPicoUsd'] {
-  return dollarsFlag(flags, 'budget')
+export function budgetFlag(flags: Flags): BudgetLimit | null {
+  return textOf(flags, 'budget', parseBudget, 'dollars such as 12.50, or "12.50 soft"')
 }
 
 export function dollarsFlag(flags: Flags, name: string): PicoUsd | null {

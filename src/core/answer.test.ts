@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { answerJson, answerText, parseResultLine } from './answer.ts'
+import { answerJson, answerText, flawOf, joinParts, parseResultLine } from './answer.ts'
 
 test('a succeeded line gives its message and stop reason', () => {
   const line = parseResultLine(
@@ -30,4 +30,33 @@ test('what is not a result line is null', () => {
     assert.equal(parseResultLine(text), null, text)
   }
   assert.equal(parseResultLine('{"custom_id":"a","result":{"type":"succeeded"}}'), null)
+})
+
+test('the code that some errors carry in their details is read', () => {
+  const line = parseResultLine(
+    '{"custom_id":"a","result":{"type":"errored","error":{"type":"error","error":{"type":"rate_limit_error","message":"","details":{"error_code":"enforced_spend_limit_reached"}}}}}',
+  )
+  assert.equal(line?.errorCode, 'enforced_spend_limit_reached')
+})
+
+test('an unusable answer has one flaw: a refusal and a cut answer break a schema without being counted for it', () => {
+  const flaw = (stopReason: string | null, schemaValid: boolean | null = false) =>
+    flawOf({ outcome: 'succeeded', stopReason, schemaValid })
+  assert.equal(flaw('refusal'), 'refused')
+  assert.equal(flaw('max_tokens'), 'truncated')
+  assert.equal(flaw('model_context_window_exceeded'), 'truncated')
+  assert.equal(flaw('pause_turn'), 'unfinished')
+  assert.equal(flaw('end_turn'), 'schema_invalid')
+  assert.equal(flaw('end_turn', true), null)
+  assert.equal(flaw('tool_use', null), null)
+  assert.equal(flawOf({ outcome: 'errored', stopReason: null, schemaValid: null }), null)
+})
+
+test('the parts of an answer that paused are read as one', () => {
+  const part = (text: string) => ({ content: [{ type: 'text', text }], stop_reason: 'pause_turn' })
+  const last = { content: [{ type: 'text', text: 'end' }], stop_reason: 'end_turn' }
+  const whole = joinParts([part('first, '), part('then, ')], last)
+  assert.equal(answerText(whole), 'first, then, end')
+  assert.equal(whole['stop_reason'], 'end_turn')
+  assert.equal(joinParts([], last), last)
 })

@@ -1,3 +1,4 @@
+import type { ErrorSeen } from './account-error.ts'
 import { isObject, type Json, type JsonObject } from './json.ts'
 import type { Outcome } from './rows.ts'
 
@@ -10,6 +11,8 @@ export interface ResultLine {
   readonly stopReason: string | null
   readonly errorType: string | null
   readonly errorMessage: string | null
+  /** `error.details.error_code`, where the API gives one. */
+  readonly errorCode: string | null
   /** The whole `result`, for comparing. */
   readonly result: JsonObject
 }
@@ -38,18 +41,61 @@ export function parseResultLine(text: string): ResultLine | null {
     stopReason: typeof message?.['stop_reason'] === 'string' ? message['stop_reason'] : null,
     errorType: error.type,
     errorMessage: error.message,
+    errorCode: error.code,
     result,
   }
 }
 
 /** A row's error comes in a double envelope: `{type: "error", error: {type, message}}`; a bare one is read as well. */
-function innerError(value: unknown): { type: string | null; message: string | null } {
-  if (!isObject(value)) return { type: null, message: null }
+function innerError(value: unknown): ErrorSeen {
+  if (!isObject(value)) return { type: null, message: null, code: null }
   const inner = isObject(value['error']) ? value['error'] : value
   return {
     type: typeof inner['type'] === 'string' ? inner['type'] : null,
     message: typeof inner['message'] === 'string' ? inner['message'] : null,
+    code: errorCodeOf(inner),
   }
+}
+
+/** `details.error_code` of an error (claude-api.md 6.1); null for most. */
+export function errorCodeOf(error: JsonObject): string | null {
+  const details = error['details']
+  const code = isObject(details) ? details['error_code'] : null
+  return typeof code === 'string' ? code : null
+}
+
+/** Why a succeeded answer is of no use as it is. One reason each: a refusal or a cut answer breaks any schema. */
+export type AnswerFlaw = 'refused' | 'truncated' | 'unfinished' | 'schema_invalid'
+
+export function flawOf(attempt: {
+  readonly outcome: Outcome
+  readonly stopReason: string | null
+  readonly schemaValid: boolean | null
+}): AnswerFlaw | null {
+  if (attempt.outcome !== 'succeeded') return null
+  switch (attempt.stopReason) {
+    case 'refusal':
+      return 'refused'
+    case 'max_tokens':
+    case 'model_context_window_exceeded':
+      return 'truncated'
+    case 'pause_turn':
+      return 'unfinished'
+    default:
+      return attempt.schemaValid === false ? 'schema_invalid' : null
+  }
+}
+
+/** An answer that was paused and continued, as one: all its content, and the rest of the last part. */
+export function joinParts(parts: readonly JsonObject[], last: JsonObject): JsonObject {
+  if (parts.length === 0) return last
+  return { ...last, content: [...parts, last].flatMap(contentOf) }
+}
+
+/** The content blocks of a message; none where it has no list of them. */
+export function contentOf(message: JsonObject): readonly Json[] {
+  const content = message['content']
+  return Array.isArray(content) ? content : []
 }
 
 /**
@@ -57,9 +103,7 @@ function innerError(value: unknown): { type: string | null; message: string | nu
  * block on the newest models (claude-api.md 4.2).
  */
 export function answerText(message: JsonObject): string {
-  const content = message['content']
-  if (!Array.isArray(content)) return ''
-  return content
+  return contentOf(message)
     .map((block: Json) => (isObject(block) && block['type'] === 'text' ? String(block['text'] ?? '') : ''))
     .join('')
 }

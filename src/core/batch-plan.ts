@@ -1,4 +1,5 @@
 import { assert } from './assert.ts'
+import { CUSTOM_ID_LENGTH_MAX } from './custom-id.ts'
 import { type Problem, problem } from './errors.ts'
 import { formatCount } from './figures.ts'
 import { instant } from './instant.ts'
@@ -35,6 +36,13 @@ export const BATCH_FILL = 0.95
 export function batchLimits(rules: Pick<ApiRules, 'batchRowsMax' | 'batchBytesMax'>): BatchLimits {
   return { rowsMax: rules.batchRowsMax, bytesMax: rules.batchBytesMax, fill: BATCH_FILL }
 }
+
+/** Longest `,"cache_control":{"type":"ephemeral","ttl":"1h"}` and what turning a text into a block adds. */
+export const MARK_BYTES_MAX = 128
+/** What a batch adds around a row's `params`, but for its custom_id and its marks. */
+export const ELEMENT_BYTES = '{"custom_id":"","params":}'.length + 64
+/** The same with the longest custom_id and as many marks as a request may have. */
+export const ELEMENT_BYTES_MAX = ELEMENT_BYTES + CUSTOM_ID_LENGTH_MAX + 4 * MARK_BYTES_MAX
 
 const ENVELOPE_BYTES = '{"requests":['.length + ']}'.length
 const COMMA_BYTES = 1

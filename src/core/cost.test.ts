@@ -219,25 +219,33 @@ test('no usage within its bounds costs more than the worst case', () => {
       anyUsage,
       fc.constantFrom('claude-haiku-5-5', 'claude-sonnet-4-6', 'claude-fable-5-2'),
       (u, name) => {
-        const searchless = { ...u, webSearchRequests: 0 }
         const bounds = {
           promptTokens: promptTokens(u),
           outputTokens: u.outputTokens,
+          webSearches: u.webSearchRequests,
           serviceTier: u.serviceTier,
+          speed: u.speed,
           inferenceGeo: u.inferenceGeo,
-        }
-        const worst = worstCasePicoUsd(bounds, price(name))
-        assert.ok(costOf(searchless, price(name), catalogue).totalPicoUsd <= worst)
+          markTtl: '1h',
+        } as const
+        const worst = worstCasePicoUsd(bounds, price(name), catalogue)
+        assert.ok(costOf(u, price(name), catalogue).totalPicoUsd <= worst)
         const without1h = {
-          ...searchless,
+          ...u,
           cacheWrite1hTokens: 0,
           inputTokens: u.inputTokens + u.cacheWrite1hTokens,
         }
-        const worst5m = worstCasePicoUsd({ ...bounds, markTtl: '5m' }, price(name))
-        assert.ok(costOf(without1h, price(name), catalogue).totalPicoUsd <= worst5m)
-        const unmarked = usage({ ...bounds, inputTokens: bounds.promptTokens })
+        const worst5m = worstCasePicoUsd({ ...bounds, markTtl: '5m' }, price(name), catalogue)
+        assert.ok(costOf(without1h, price(name), catalogue).totalPicoUsd <= worst5m && worst5m <= worst)
+        const unmarked = usage({
+          ...u,
+          inputTokens: bounds.promptTokens,
+          cacheWrite5mTokens: 0,
+          cacheWrite1hTokens: 0,
+          cacheReadTokens: 0,
+        })
         assert.equal(
-          worstCasePicoUsd({ ...bounds, markTtl: null }, price(name)),
+          worstCasePicoUsd({ ...bounds, markTtl: null }, price(name), catalogue),
           costOf(unmarked, price(name), catalogue).totalPicoUsd,
         )
       },

@@ -103,33 +103,47 @@ function effectiveRates(usage: Usage, price: Price): Rates {
 export interface RequestBounds {
   readonly promptTokens: number
   readonly outputTokens: number
+  readonly webSearches: number
   readonly serviceTier: Usage['serviceTier']
-  /** TTL of its marks; null without any. Left out when unknown: then the dearest is assumed. */
-  readonly markTtl?: Ttl | null
-  readonly inferenceGeo?: string | null
+  readonly speed: Usage['speed']
+  readonly inferenceGeo: string | null
+  /** The dearest TTL of its marks; null without any. */
+  readonly markTtl: Ttl | null
 }
 
 /**
- * The most that a request can cost within its bounds: nothing is read, everything is written, and all of `max_tokens`
- * is used. What a budget reserves before the row is sent. Server tools are not in it; a budget asks for `max_uses`.
+ * The most that a request can cost within its bounds: nothing is read, everything is written, all of `max_tokens` is used
+ * and every search made. What a hard budget reserves before the row is sent.
  */
-export function worstCasePicoUsd(bounds: RequestBounds, price: Price): PicoUsd {
-  const rates = effectiveRates(
-    {
-      inputTokens: bounds.promptTokens,
-      cacheWrite5mTokens: 0,
-      cacheWrite1hTokens: 0,
-      cacheReadTokens: 0,
-      outputTokens: bounds.outputTokens,
-      webSearchRequests: 0,
-      serviceTier: bounds.serviceTier,
-      inferenceGeo: bounds.inferenceGeo ?? null,
-      speed: 'standard',
-    },
-    price,
-  )
-  const candidates = [rates.input]
-  if (bounds.markTtl !== null) candidates.push(bounds.markTtl === '5m' ? rates.write5m : rates.write1h)
-  const dearest = candidates.reduce((a, b) => (a > b ? a : b))
-  return picoUsd(BigInt(bounds.promptTokens) * dearest + BigInt(bounds.outputTokens) * rates.output)
+export function worstCasePicoUsd(
+  {
+    promptTokens: tokens,
+    outputTokens,
+    webSearches,
+    serviceTier,
+    speed,
+    inferenceGeo,
+    markTtl,
+  }: RequestBounds,
+  price: Price,
+  charges: ChargesBesideTokens,
+): PicoUsd {
+  const usage: Usage = {
+    inputTokens: tokens,
+    cacheWrite5mTokens: 0,
+    cacheWrite1hTokens: 0,
+    cacheReadTokens: 0,
+    outputTokens,
+    webSearchRequests: webSearches,
+    serviceTier,
+    inferenceGeo,
+    speed,
+  }
+  // Nobody promises that anything is written, and a contract may price a write below an input.
+  const ways = [usage]
+  if (markTtl !== null) ways.push({ ...usage, inputTokens: 0, cacheWrite5mTokens: tokens })
+  if (markTtl === '1h') ways.push({ ...usage, inputTokens: 0, cacheWrite1hTokens: tokens })
+  return ways
+    .map((way) => costOf(way, price, charges).totalPicoUsd)
+    .reduce((dearest, cost) => (cost > dearest ? cost : dearest))
 }

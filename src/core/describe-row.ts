@@ -1,6 +1,5 @@
-import { rowTooLarge } from './batch-plan.ts'
+import { ELEMENT_BYTES_MAX, rowTooLarge } from './batch-plan.ts'
 import { checkTokens } from './check-request.ts'
-import { CUSTOM_ID_LENGTH_MAX } from './custom-id.ts'
 import { type Problem, problem } from './errors.ts'
 import type { Instant } from './instant.ts'
 import { variantOf } from './job.ts'
@@ -58,7 +57,7 @@ export class RowDescriber {
     }
     const hashes = prefixHashes(request, blocks, settings, this.#prefixes)
     const stored = this.#splitter.split(request, row.sharedBlocks)
-    const bytes = ELEMENT_BYTES + stored.paramsBytes
+    const bytes = ELEMENT_BYTES_MAX + stored.paramsBytes
     const tooLarge = rowTooLarge({ ordinal: row.ordinal, bytes }, this.#catalogue.rules.batchBytesMax)
     // Counting what no batch can hold would take minutes to say nothing more.
     const estimate =
@@ -151,9 +150,6 @@ export class RowDescriber {
     return problems
   }
 }
-
-/** What a batch adds around a row's `params`, with the longest custom_id and four marks. */
-const ELEMENT_BYTES = '{"custom_id":"","params":}'.length + CUSTOM_ID_LENGTH_MAX + 4 * 128
 
 /** For a model that we do not know: counted as a current one; its price is unknown anyway. */
 const FALLBACK_MODEL = {

@@ -161,11 +161,14 @@ export function reservationOf(
         {
           promptTokens: Buffer.byteLength(JSON.stringify(request)),
           outputTokens: MAX_TOKENS,
+          webSearches: 0,
           serviceTier: tier,
+          speed: 'standard',
           markTtl: ttl,
           inferenceGeo: model.parameters.inferenceGeo ? 'us' : null,
         },
         price,
+        { webSearchPicoUsd: 0n },
       ),
     0n,
   )

@@ -1,4 +1,5 @@
 import { BATCH_FILL } from './batch-plan.ts'
+import { budgetText } from './budget.ts'
 import { groupPlansOf, unmarkedGroup } from './cache-plan.ts'
 import { checkRequest } from './check-request.ts'
 import { type Problem, problem } from './errors.ts'
@@ -280,7 +281,7 @@ function problemsOf(
         'unbounded_server_tool',
         'rows may search the web without max_uses: the cost has no upper bound',
         {
-          severity: hasBudget ? 'error' : 'warning',
+          severity: hasBudget && settings.budgetMode === 'hard' ? 'error' : 'warning',
           hint: 'give the web search tool max_uses',
         },
       ),
@@ -318,6 +319,20 @@ function problemsOf(
     )
   }
   const budget = settings.budgetPicoUsd
+  if (budget !== null && settings.budgetMode === 'soft') {
+    const worst = plan.worstCase === null ? '' : ` (${formatUsd(plan.worstCase)} for all rows)`
+    const expected = plan.cost === null ? '' : ` (${formatUsd(plan.cost.high)} for all rows)`
+    found.push(
+      problem(
+        'soft_budget',
+        `the budget is soft: it sets aside the upper end of what is expected${expected}, not the worst case${worst}, so that more may be spent`,
+        {
+          severity: 'warning',
+          hint: `--budget ${budgetText({ picoUsd: budget, mode: 'hard' })} sets aside the worst case`,
+        },
+      ),
+    )
+  }
   if (budget !== null && plan.cost !== null && plan.cost.best > budget) {
     found.push(
       problem(

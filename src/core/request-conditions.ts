@@ -10,7 +10,7 @@ export interface RequestConditions {
   readonly at: Instant
   readonly route: 'batch' | 'realtime'
   readonly rules: ApiRules
-  /** A budget must hold, so server tools need `max_uses`. */
+  /** A hard budget must hold, so server tools need `max_uses`. */
   readonly hasBudget?: boolean
   /** Estimated tokens of the whole prompt; without them nothing that depends on them is reported. */
   readonly promptTokens?: number

@@ -12,3 +12,8 @@ export interface ApiSettings {
 }
 
 export type Ttl = '5m' | '1h'
+
+/** An hour costs more to write than five minutes, whatever the model. */
+export function dearestTtl(ttls: readonly (Ttl | null)[]): Ttl | null {
+  return ttls.includes('1h') ? '1h' : ttls.includes('5m') ? '5m' : null
+}

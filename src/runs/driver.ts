@@ -1,10 +1,11 @@
 import { assert } from '../core/assert.ts'
 import { rowsInFlightMax } from '../core/batch-plan.ts'
 import { decide, isOpen, type SubmissionCommand } from '../core/batch-state.ts'
+import type { BudgetLimit } from '../core/budget.ts'
 import { TitheError } from '../core/errors.ts'
 import { forecastText } from '../core/forecast.ts'
 import { formatDuration, type Instant, instant, MINUTE_MS, plusMs, SECOND_MS } from '../core/instant.ts'
-import { type JobSettings, settingsFromJson } from '../core/job.ts'
+import { settingsFromJson } from '../core/job.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
 import { nextWave, probeProblem, type WaveSummary } from '../core/waves.ts'
 import type { RunRecord, RunState, SubmissionRecord } from '../stores/store.ts'
@@ -17,6 +18,7 @@ import { progressOf } from './progress.ts'
 import { answerInRealtime, REALTIME_CONCURRENCY } from './realtime.ts'
 import { LOOK_AGAIN_MS, reconcile } from './reconcile.ts'
 import { releaseWave } from './release-wave.ts'
+import { budgetInForce, setBudget } from './run-budget.ts'
 import { LEASE_MS, RunContext, unfenced } from './run-context.ts'
 import type { RunDeps } from './run-deps.ts'
 import { steadyClock } from './steady-clock.ts'
@@ -43,7 +45,7 @@ export interface DriveOptions {
   readonly cancel?: boolean
   /** Goes on although the probe was bad, or with another budget: a human has decided. */
   readonly acceptProbe: boolean
-  readonly budgetPicoUsd?: JobSettings['budgetPicoUsd']
+  readonly budget?: BudgetLimit
 }
 
 /**
@@ -116,6 +118,7 @@ async function goRound(context: RunContext, options: DriveOptions): Promise<Roun
       continue
     }
     const stopReason = await perform(context, submission, command.kind)
+    if (context.mustStop !== null && !options.cancel) return { kind: 'stop', reason: context.mustStop }
     if (stopReason !== null) {
       const ends = options.cancel === true && (await giveUp(context, submission, stopReason))
       if (!ends) return { kind: 'stop', reason: stopReason }
@@ -131,7 +134,8 @@ async function goRound(context: RunContext, options: DriveOptions): Promise<Roun
     case 'stop':
       return decision
     case 'done':
-      return await conclude(context)
+      // Only batches that were overtaken can still be open: what they answer is paid for, and waited for.
+      return open.length > 0 ? { kind: 'waits', until } : await conclude(context)
     case 'wait':
       return { kind: 'waits', until: earliest(until, decision.until) }
     case 'release': {
@@ -421,9 +425,12 @@ async function openContext(
     } as const
     unfenced(await deps.store.runs.setRunState(run.id, fence, change), run.id)
   }
+  const { runs } = deps.store
+  if (options.budget !== undefined) await setBudget(runs, run.id, options.budget, deps.runtime.clock.now())
   const stored = settingsFromJson(run.settingsJson)
+  const budget = await budgetInForce(runs, run)
   const settings =
-    options.budgetPicoUsd === undefined ? stored : { ...stored, budgetPicoUsd: options.budgetPicoUsd }
+    budget === null ? stored : { ...stored, budgetPicoUsd: budget.picoUsd, budgetMode: budget.mode }
   const context = new RunContext(deps, run, settings, parsePlanJson(run.planJson), fence)
   await recallLedger(context)
   // A crash between a refusal and the return of its rows would leave them in no hand; returning them again is harmless.

@@ -1,18 +1,31 @@
-import { answerJson, answerText, parseResultLine, type ResultLine } from '../core/answer.ts'
+import {
+  answerJson,
+  answerText,
+  contentOf,
+  joinParts,
+  parseResultLine,
+  type ResultLine,
+} from '../core/answer.ts'
 import { assert } from '../core/assert.ts'
+import { ELEMENT_BYTES_MAX, rowTooLarge } from '../core/batch-plan.ts'
 import { contentHash } from '../core/content-hash.ts'
 import { parseCustomId } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
 import { scoreAnswer } from '../core/expect.ts'
 import type { Instant } from '../core/instant.ts'
 import { MINUTE_MS, plusMs } from '../core/instant.ts'
+import { settingsOfVariant } from '../core/job.ts'
 import type { JsonObject } from '../core/json.ts'
 import { entryFor, type LedgerEntry } from '../core/ledger.ts'
-import { retryDecision } from '../core/retry.ts'
+import { findModel } from '../core/models.ts'
+import { type NextAttempt, nextAttempt } from '../core/retry.ts'
+import { sentBytesMax } from '../core/row-revision.ts'
 import { parseUsage } from '../core/usage.ts'
-import type { BodyRef, ResultToRecord, RowRecord, SubmissionRecord } from '../stores/store.ts'
+import { loadAccountErrors } from '../facts/account-errors.ts'
+import type { AttemptRecord, BodyRef, ResultToRecord, RowRecord, SubmissionRecord } from '../stores/store.ts'
 import type { RequestCounts } from '../upstreams/upstream.ts'
 import { giveUpKnown } from './give-up.ts'
+import { pausedBytes, pausedParts } from './paused-parts.ts'
 import { archived, missing } from './poll.ts'
 import { type RunContext, unfenced } from './run-context.ts'
 import { record, type StopReason, workspaceProblem } from './submit.ts'
@@ -180,13 +193,18 @@ export async function recordChunk(
     (await deps.store.runs.rowsByOrdinal(run.id, ordinals)).map((row) => [row.ordinal, row]),
   )
   const results: ResultToRecord[] = []
+  const stops = new Map<ResultToRecord, string>()
   for (const { ordinal, line, bytes } of received) {
     const row = rows.get(ordinal)
     assert(
       row !== undefined,
       `row ${ordinal}, of which submission ${submission.number} has a result, is there`,
     )
-    results.push(resultToRecord(context, submission, row, line, await deps.store.bodies.append(bytes)))
+    const parts = await pausedParts(deps.store, run.id, row, submission.number)
+    const ref = await deps.store.bodies.append(bytes)
+    const { result, mend } = await resultToRecord(context, submission, row, line, ref, parts)
+    results.push(result)
+    if (mend !== null) stops.set(result, mend)
   }
   // The bytes first, then the transaction that refers to them.
   await deps.store.bodies.sync()
@@ -201,23 +219,45 @@ export async function recordChunk(
     if (answer === 'conflict') conflicts.push(attempt.ordinal)
     if (answer !== 'recorded') continue
     recorded += 1
+    const mend = stops.get(results[index]!)
+    // Only of what is new: a batch that is read again after a person has mended it stops nothing.
+    if (mend !== undefined) context.mustStop ??= accountStop(run.id, attempt, mend)
     if (entry) context.count(entry, rows.get(attempt.ordinal)!.group, submission.createdAt)
   }
   deps.emit({ kind: 'results_recorded', submission, recorded })
   return conflicts
 }
 
-function resultToRecord(
+/** @param parts what the row said before it paused; `mend` is set when the run must stop. */
+async function resultToRecord(
   context: RunContext,
   submission: SubmissionRecord,
   row: RowRecord,
   line: ResultLine,
-  result: BodyRef,
-): ResultToRecord {
+  ref: BodyRef,
+  parts: readonly JsonObject[],
+): Promise<{ readonly result: ResultToRecord; readonly mend: string | null }> {
   const at = context.now()
-  const checks = line.message === null ? NOT_CHECKED : checkAnswer(context, row, line.message)
-  const decision = retryDecision(line, row.attempts, context.settings.maxAttempts, at)
-  return {
+  const isPaused = line.stopReason === 'pause_turn'
+  const checks =
+    line.message === null || isPaused
+      ? NOT_CHECKED
+      : checkAnswer(context, row, joinParts(parts, line.message))
+  const decision = nextAttempt(
+    { ...line, schemaValid: checks.schemaValid },
+    {
+      submission: submission.number,
+      attempts: row.attempts,
+      maxTokens: row.maxTokens,
+      revision: row.revision,
+      outputTokensMax: outputTokensMax(context, submission, row),
+      cannotContinue: isPaused ? await cannotContinue(context, row, line.message!, ref) : null,
+    },
+    { ...context.settings, accountErrors: loadAccountErrors(), closing: context.closing },
+    at,
+  )
+  const isUnfinished = decision.kind === 'done' && decision.unfinished
+  const result: ResultToRecord = {
     attempt: {
       run: context.run.id,
       submission: submission.number,
@@ -227,17 +267,58 @@ function resultToRecord(
       outcome: line.outcome,
       stopReason: line.stopReason,
       errorType: line.errorType,
-      errorMessage: line.errorMessage,
-      result,
+      errorMessage: isUnfinished ? decision.because : line.errorMessage,
+      result: ref,
       resultDigest: contentHash(line.result),
       ...checks,
     },
     entry: line.message === null ? null : entryOf(context, submission, row, line, at),
-    next:
-      decision.kind === 'retry'
-        ? { kind: 'pending', notBefore: decision.notBefore, revision: null }
-        : { kind: 'done' },
+    next: nextOf(decision),
   }
+  return { result, mend: decision.kind === 'stop' ? decision.mend : null }
+}
+
+function nextOf(decision: NextAttempt): ResultToRecord['next'] {
+  switch (decision.kind) {
+    case 'done':
+      return { kind: 'done' }
+    case 'again':
+      return { kind: 'pending', notBefore: decision.notBefore, revision: decision.revision }
+    case 'stop':
+      return { kind: 'pending', notBefore: null, revision: decision.revision }
+  }
+}
+
+/** The most that the row's model answers on the route of the submission; null for a model that we do not know. */
+function outputTokensMax(
+  { deps }: RunContext,
+  { kind }: SubmissionRecord,
+  { model: name, variant }: RowRecord,
+): number | null {
+  const model = findModel(deps.catalogue, name)
+  const { betas } = settingsOfVariant(variant)
+  const isRaised = kind !== 'realtime' && betas.includes(deps.catalogue.rules.batchOutputBeta)
+  return model && ((isRaised ? model.outputTokensMaxBatchBeta : null) ?? model.outputTokensMax)
+}
+
+/** Why a paused answer cannot be sent back to be continued; null when it can. */
+async function cannotContinue(
+  { deps, run }: RunContext,
+  row: RowRecord,
+  message: JsonObject,
+  ref: BodyRef,
+): Promise<string | null> {
+  if (contentOf(message).length === 0) return 'it said nothing that could be continued'
+  const earlier = await pausedBytes(deps.store, run.id, row)
+  const revision = row.revision ?? { maxTokens: null, continues: [] }
+  const bytes = ELEMENT_BYTES_MAX + sentBytesMax({ ...row, revision }, earlier + ref.length)
+  return rowTooLarge({ ordinal: row.ordinal, bytes }, deps.catalogue.rules.batchBytesMax) === null
+    ? null
+    : 'with what it has said so far it is larger than a batch'
+}
+
+function accountStop(run: string, { errorType, errorMessage }: AttemptRecord, mend: string): string {
+  return `the upstream answers rows with ${errorType}: ${errorMessage}. Such rows cost nothing and wait: ${mend}, then 'tithe resume ${run}'`
 }
 
 const NOT_CHECKED = { schemaValid: null, schemaProblem: null, score: null }

@@ -2,6 +2,7 @@ import { groupOf } from '../core/cache-plan.ts'
 import type { RowDescriber, RowDescription } from '../core/describe-row.ts'
 import type { Problem } from '../core/errors.ts'
 import type { JobProfile, JobProfiler } from '../core/job-profile.ts'
+import { dearestTtl } from '../core/request.ts'
 import type { InputRow, InvalidRow } from '../core/rows.ts'
 import type { RunPlan } from '../core/run-plan.ts'
 import type { BodyRef, NewRow, Store } from '../stores/store.ts'
@@ -111,6 +112,8 @@ export class StoreSink implements RowSink {
       maxTokens: described?.profile.maxTokens ?? 0,
       webSearchesMax: described?.profile.webSearchesMax ?? 0,
       inferenceGeo: described?.profile.inferenceGeo ?? null,
+      speed: described?.profile.speed ?? 'standard',
+      ownMarkTtl: dearestTtl(described?.profile.prefixes.map((prefix) => prefix.mark) ?? []),
       invalidProblem: invalid,
     })
     if (this.#rows.length >= CHUNK_ROWS || this.#chunkBytes >= CHUNK_BYTES) await this.#flush()

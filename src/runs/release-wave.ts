@@ -1,23 +1,19 @@
 import { assert } from '../core/assert.ts'
-import { batchLimits, planBatches } from '../core/batch-plan.ts'
-import { isOpen } from '../core/batch-state.ts'
-import { worstCasePicoUsd } from '../core/cost.ts'
+import { batchLimits, ELEMENT_BYTES, MARK_BYTES_MAX, planBatches } from '../core/batch-plan.ts'
+import type { SendingTerms } from '../core/budget.ts'
 import { customIdFor } from '../core/custom-id.ts'
-import { findModel, priceAt } from '../core/models.ts'
-import { formatUsd } from '../core/money.ts'
+import { sentBytesMax } from '../core/row-revision.ts'
 import type { MarkPlan } from '../core/run-plan.ts'
 import type { WaveDecision } from '../core/waves.ts'
 import type { PendingRow, WaveKind } from '../stores/store.ts'
 import { rowsOf } from './batch-owner.ts'
-import { submissionRows } from './render-rows.ts'
+import { pausedBytes } from './paused-parts.ts'
+import { RunBudget, termsOf } from './run-budget.ts'
 import { type MarksByGroup, type RunContext, unfenced } from './run-context.ts'
 import type { StopReason } from './submit.ts'
 
 const PAGE_ROWS = 5_000
 const LISTED = 100
-/** Longest `,"cache_control":{"type":"ephemeral","ttl":"1h"}` and what turning a text into a block adds. */
-const MARK_BYTES_MAX = 128
-const ELEMENT_BYTES = '{"custom_id":"","params":}'.length + 64
 
 type Release = Exclude<WaveDecision, { kind: 'wait' } | { kind: 'done' }>
 
@@ -27,23 +23,31 @@ type Release = Exclude<WaveDecision, { kind: 'wait' } | { kind: 'done' }>
  */
 export async function releaseWave(context: RunContext, release: Release, wave: number): Promise<StopReason> {
   const { deps, run, fence } = context
-  const budget = new Budget(context)
-  await budget.reserveOpen()
+  const budget = await RunBudget.open(context)
+  const termsOfRow = (marks: readonly MarkPlan[]) => termsOf(release.kind === 'realtime', marks)
+  const crowded = release.kind === 'realtime' && context.closing ? await crowdedGroups(context) : null
+  const marksFor = (group: string): readonly MarkPlan[] => {
+    const planned = context.groups.get(group)?.marks ?? []
+    if (release.kind === 'primer') return planned
+    // What batches have cached is not read in realtime: the first row of each group writes it anew.
+    if (crowded !== null) return crowded.has(group) ? planned : []
+    return context.releasedMarks(group)
+  }
   const marksByGroup = new Map<string, readonly MarkPlan[]>()
   const marksOf = (group: string | null): readonly MarkPlan[] => {
     if (group === null) return []
     let marks = marksByGroup.get(group)
     if (marks === undefined) {
-      marks =
-        release.kind === 'primer' ? (context.groups.get(group)?.marks ?? []) : context.releasedMarks(group)
+      marks = marksFor(group)
       marksByGroup.set(group, marks)
     }
     return marks
   }
   async function* affordable() {
     for await (const row of chosenRows(context, release)) {
-      if (!budget.reserve(row)) return
-      yield { ...row, bytes: elementBytesMax(run.id, row, marksOf(row.group).length) }
+      if (!budget.reserve(row, termsOfRow(marksOf(row.group)))) return
+      const paramsBytes = sentBytesMax(row, await pausedBytes(deps.store, run.id, row))
+      yield { ...row, bytes: elementBytesMax(run.id, row, paramsBytes, marksOf(row.group).length) }
     }
   }
 
@@ -94,7 +98,9 @@ export async function releaseWave(context: RunContext, release: Release, wave: n
   if (released === 0) {
     // Another driver may have the rows by now, and the run.
     await context.renewLease()
-    return budget.refusal()
+    const refusal = await budget.refusal(rest(context, termsOfRow))
+    assert(refusal !== null, 'without a budget, a wave that is released has rows')
+    return refusal
   }
   deps.emit({ kind: 'wave', wave, wave_kind: waveKind, rows: released, because: release.because })
   return null
@@ -108,6 +114,26 @@ async function takenSizes(context: RunContext): Promise<Set<number>> {
   const page = await context.deps.upstream.listBatches({ limit: LISTED })
   context.learn(page.headers)
   return new Set([...page.data.map(rowsOf), ...(await context.deps.store.runs.openSizes())])
+}
+
+/** Every row that may be taken, with the marks that the plan has for it: which of them will still live is not known. */
+async function* rest(context: RunContext, termsOfRow: (marks: readonly MarkPlan[]) => SendingTerms) {
+  for await (const row of pendingRows(context)) {
+    const marks = row.group === null ? [] : (context.groups.get(row.group)?.marks ?? [])
+    yield { row, terms: termsOfRow(marks) }
+  }
+}
+
+/** In realtime a mark pays from the third row on: one write at twice the price, or at 1.25, and reads at a tenth. */
+const CROWD_ROWS = 3
+
+/** Groups of which enough rows are left for a mark to pay. */
+async function crowdedGroups(context: RunContext): Promise<ReadonlySet<string>> {
+  const rows = new Map<string, number>()
+  for await (const { group } of pendingRows(context)) {
+    if (group !== null) rows.set(group, (rows.get(group) ?? 0) + 1)
+  }
+  return new Set([...rows].flatMap(([group, count]) => (count >= CROWD_ROWS ? [group] : [])))
 }
 
 async function* chosenRows(context: RunContext, release: Release): AsyncGenerator<PendingRow> {
@@ -163,58 +189,8 @@ async function* pendingRows(context: RunContext): AsyncGenerator<PendingRow> {
   }
 }
 
-function elementBytesMax(run: string, row: PendingRow, marks: number): number {
+function elementBytesMax(run: string, row: PendingRow, paramsBytes: number, marks: number): number {
   // The submission's number is not known yet; any number of the same width gives the same length.
   const id = customIdFor({ run, submission: 999_999, ordinal: row.ordinal, userId: row.userId })
-  return ELEMENT_BYTES + id.length + row.paramsBytes + marks * MARK_BYTES_MAX
-}
-
-/** What the run may spend in the worst case: what it has spent, what is under way, and the rows that are added to it. */
-class Budget {
-  readonly #context: RunContext
-  readonly #limitPicoUsd: bigint | null
-  #reservedPicoUsd = 0n
-  #unpriced: string | null = null
-
-  constructor(context: RunContext) {
-    this.#context = context
-    this.#limitPicoUsd = context.settings.budgetPicoUsd
-    if (context.unpricedRows > 0) this.#unpriced = `${context.unpricedRows} answers`
-  }
-
-  /** For a primer that is no longer waited for. */
-  async reserveOpen(): Promise<void> {
-    if (this.#limitPicoUsd === null) return
-    const { deps, run } = this.#context
-    for (const { number, state } of await deps.store.runs.submissions(run.id)) {
-      if (!isOpen(state)) continue
-      for await (const row of submissionRows(deps.store, run.id, number))
-        if (row.state === 'submitted') this.reserve(row)
-    }
-  }
-
-  /** Whether the budget bears the row too, with everything before it. */
-  reserve(row: Pick<PendingRow, 'model' | 'promptTokensHigh' | 'maxTokens'>): boolean {
-    if (this.#limitPicoUsd === null) return true
-    const model = findModel(this.#context.deps.catalogue, row.model)
-    const price = model === null ? null : priceAt(model, this.#context.now())
-    if (price === null) this.#unpriced ??= row.model
-    if (price === null || this.#unpriced !== null) return false
-    const { plan, spentPicoUsd } = this.#context
-    const bounds = {
-      promptTokens: row.promptTokensHigh,
-      outputTokens: row.maxTokens,
-      serviceTier: plan.chosen.startsWith('batch') ? 'batch' : 'standard',
-    } as const
-    this.#reservedPicoUsd += worstCasePicoUsd(bounds, price)
-    return spentPicoUsd + this.#reservedPicoUsd <= this.#limitPicoUsd
-  }
-
-  /** Why not even one row more can go. */
-  refusal(): string {
-    assert(this.#limitPicoUsd !== null, 'without a budget, a wave that is released has rows')
-    if (this.#unpriced !== null) return `the budget cannot be kept: ${this.#unpriced} without a price`
-    const { run, spentPicoUsd } = this.#context
-    return `the budget of ${formatUsd(this.#limitPicoUsd)} is reached: ${formatUsd(spentPicoUsd)} spent, and with the next row it could be up to ${formatUsd(this.#reservedPicoUsd)} more; raise it with 'tithe resume ${run.id} --budget <dollars>'`
-  }
+  return ELEMENT_BYTES + id.length + paramsBytes + marks * MARK_BYTES_MAX
 }

@@ -5,9 +5,11 @@ import { customIdFor } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
 import type { Json, JsonObject } from '../core/json.ts'
 import type { MessageRequest } from '../core/request.ts'
+import { reviseRequest } from '../core/row-revision.ts'
 import type { MarkPlan } from '../core/run-plan.ts'
 import { attachmentsOf, blocksReferred, joinRequest, mapAttachments } from '../core/stored-request.ts'
 import type { RowRecord, Store } from '../stores/store.ts'
+import { pausedParts } from './paused-parts.ts'
 import type { RunDeps } from './run-deps.ts'
 
 const PAGE_ROWS = 256
@@ -59,6 +61,10 @@ export class RowRenderer {
         return { kind: 'unrenderable', row, problem: error.message }
       }
       request = mapAttachments(request, (source) => sources.get(source.path)!)
+    }
+    if (row.revision !== null) {
+      const parts = await pausedParts(this.#store, this.#run, row)
+      request = reviseRequest(request, row.revision, parts)
     }
     return { kind: 'rendered', row, request }
   }

@@ -58,6 +58,8 @@ export class RunContext {
   #events: Set<string> | null = null
   #answersFor: WorkspaceIds | null = null
   #toldTime = false
+  /** Why nothing more may be sent until a person has mended something; the driver stops when it is set. */
+  mustStop: string | null = null
   /** Upstream's clock minus ours; its timestamps are compared only with its own time (design.md 4.5). */
   #serverAheadMs = 0
 

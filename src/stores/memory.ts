@@ -508,7 +508,7 @@ class MemoryRuns implements RunStore {
   async counts(run: string): Promise<RowCounts> {
     const rows = [...(this.#runs.get(run)?.rows.values() ?? [])]
     const count = (holds: (row: StoredRow) => boolean) => rows.filter(holds).length
-    const { refused, truncated, schemaInvalid } = countAttempts(
+    const { refused, truncated, schemaInvalid, unfinished } = countAttempts(
       rows.flatMap((row) => this.#decidingAttempt(run, row) ?? []),
     )
     return {
@@ -523,11 +523,18 @@ class MemoryRuns implements RunStore {
       refused,
       truncated,
       schemaInvalid,
+      unfinished,
     }
   }
 
   async attemptCounts(run: string, submission: number): Promise<AttemptCounts> {
     return countAttempts([...(this.#submission(run, submission)?.attempts.values() ?? [])])
+  }
+
+  async attemptsOf(run: string, ordinals: readonly number[]): Promise<AttemptRecord[]> {
+    return ordinals.flatMap((ordinal) =>
+      this.#submissions(run).flatMap(({ attempts }) => attempts.get(ordinal) ?? []),
+    )
   }
 
   async resultsPage(run: string, afterOrdinal: number, limit: number): Promise<ResultRecord[]> {
@@ -668,6 +675,8 @@ function pendingRow({ input, group, attempts, revision }: StoredRow): PendingRow
     maxTokens: input.maxTokens,
     webSearchesMax: input.webSearchesMax,
     inferenceGeo: input.inferenceGeo,
+    speed: input.speed,
+    ownMarkTtl: input.ownMarkTtl,
     userId: input.userId,
     attempts,
     revision,
@@ -725,5 +734,6 @@ function countAttempts(attempts: readonly AttemptRecord[]): AttemptCounts {
       ({ stopReason }) => stopReason === 'max_tokens' || stopReason === 'model_context_window_exceeded',
     ).length,
     schemaInvalid: succeeded.filter((attempt) => attempt.schemaValid === false).length,
+    unfinished: succeeded.filter((attempt) => attempt.stopReason === 'pause_turn').length,
   }
 }

@@ -253,7 +253,14 @@ export function storeContract(under: StoreUnderTest): void {
   describe(`${under.name}: rows`, () => {
     stored('rows come back as they were added, by page and by ordinal', async ({ runs }) => {
       const rows = [
-        newRow(2, { line: null, expectedJson: '{"a":1}', webSearchesMax: null, inferenceGeo: 'us' }),
+        newRow(2, {
+          line: null,
+          expectedJson: '{"a":1}',
+          webSearchesMax: null,
+          inferenceGeo: 'us',
+          speed: 'fast',
+          ownMarkTtl: '5m',
+        }),
         newRow(0),
         newRow(7, { userId: 'ü ✓' }),
       ]
@@ -317,6 +324,8 @@ export function storeContract(under: StoreUnderTest): void {
         maxTokens: 64,
         webSearchesMax: 0,
         inferenceGeo: null,
+        speed: 'standard',
+        ownMarkTtl: null,
         userId: 'user-0',
         attempts: 0,
         revision: null,
@@ -855,6 +864,19 @@ export function storeContract(under: StoreUnderTest): void {
       assert.deepEqual(await runs.ledgerPage(RUN, null, 10), [odd])
     })
 
+    stored('every attempt of a row comes back, in the order of its submissions', async ({ runs }) => {
+      const fence = await started(runs, [newRow(0), newRow(1), newRow(2)])
+      const first = await plan(runs, fence, [0, 1, 2])
+      const results = [0, 1].map((ordinal) =>
+        result(first, ordinal, { stopReason: 'max_tokens', next: again(null) }),
+      )
+      await runs.recordResults(RUN, fence, first, results)
+      const second = await plan(runs, fence, [0])
+      await runs.recordResults(RUN, fence, second, [result(second, 0)])
+      const attempts = await runs.attemptsOf(RUN, [1, 0, 2, 9])
+      assert.deepEqual(attempts, [results[1]!.attempt, results[0]!.attempt, result(second, 0).attempt])
+    })
+
     stored('rows are counted by state and outcome, flaws among the succeeded', async ({ runs }) => {
       const fence = await started(runs, [
         ...Array.from({ length: 10 }, (_, ordinal) => newRow(ordinal)),
@@ -870,12 +892,13 @@ export function storeContract(under: StoreUnderTest): void {
         result(first, 5, { outcome: 'canceled', billed: false }),
         result(first, 6, { outcome: 'expired', billed: false }),
         result(first, 7, { stopReason: 'max_tokens', schemaValid: false, next: again(null) }),
+        result(first, 8, { stopReason: 'pause_turn' }),
       ])
-      const outcomes = { succeeded: 4, errored: 1, canceled: 1, expired: 1 }
-      const flaws = { refused: 1, truncated: 2, schemaInvalid: 1 }
+      const outcomes = { succeeded: 5, errored: 1, canceled: 1, expired: 1 }
+      const flaws = { refused: 1, truncated: 2, schemaInvalid: 1, unfinished: 1 }
       assert.deepEqual(await runs.counts(RUN), {
         pending: 2,
-        submitted: 1,
+        submitted: 0,
         invalid: 1,
         unretrievable: 0,
         ...outcomes,
@@ -883,16 +906,17 @@ export function storeContract(under: StoreUnderTest): void {
       })
       assert.deepEqual(await runs.attemptCounts(RUN, first), {
         ...outcomes,
-        succeeded: 5,
+        succeeded: 6,
         invalid: 0,
         refused: 1,
         truncated: 3,
         schemaInvalid: 2,
+        unfinished: 1,
       })
       const second = await plan(runs, fence, [7])
       await runs.recordResults(RUN, fence, second, [result(second, 7)])
       const counts = await runs.counts(RUN)
-      assert.deepEqual([counts.succeeded, counts.truncated, counts.pending], [5, 2, 1])
+      assert.deepEqual([counts.succeeded, counts.truncated, counts.pending], [6, 2, 1])
     })
 
     stored('two runs in one store do not meet', async ({ runs }) => {
@@ -1016,6 +1040,8 @@ export function newRow(ordinal: number, fields: Partial<NewRow> = {}): NewRow {
     maxTokens: 64,
     webSearchesMax: 0,
     inferenceGeo: null,
+    speed: 'standard',
+    ownMarkTtl: null,
     invalidProblem: null,
     ...fields,
   }

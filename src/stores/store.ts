@@ -1,7 +1,9 @@
 import type { SubmissionEvent, SubmissionState } from '../core/batch-state.ts'
 import type { Instant } from '../core/instant.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
+import type { Ttl } from '../core/request.ts'
 import type { Outcome, RowOutcome, RowRevision } from '../core/rows.ts'
+import type { Usage } from '../core/usage.ts'
 
 // What must survive a crash, in domain words. Methods are async and hold no transaction open across awaits; arguments
 // and answers can be cloned to a worker thread. Each method is one transaction; a method that writes takes the fence of
@@ -81,6 +83,9 @@ export interface NewRow {
   readonly webSearchesMax: number | null
   /** As the request asks for it: `us` has a price of its own. */
   readonly inferenceGeo: string | null
+  readonly speed: Usage['speed']
+  /** The dearest TTL among the marks that the request brings itself; null without any. */
+  readonly ownMarkTtl: Ttl | null
   /** Set for a row that cannot be sent: it is done, with the outcome `invalid`. */
   readonly invalidProblem: string | null
 }
@@ -113,6 +118,8 @@ export interface PendingRow {
   readonly maxTokens: number
   readonly webSearchesMax: number | null
   readonly inferenceGeo: string | null
+  readonly speed: Usage['speed']
+  readonly ownMarkTtl: Ttl | null
   readonly userId: string
   readonly attempts: number
   readonly revision: RowRevision | null
@@ -197,7 +204,7 @@ export interface AttemptRecord {
   readonly at: Instant
   readonly outcome: Outcome
   readonly stopReason: string | null
-  /** `error.type` and message of the API for errored rows. */
+  /** `error.type` and message of the API for errored rows; for a row that was left unfinished, a message of ours. */
   readonly errorType: string | null
   readonly errorMessage: string | null
   /** The complete result line as received; null for rows that never got one. */
@@ -243,9 +250,11 @@ export interface RowCounts {
   readonly refused: number
   readonly truncated: number
   readonly schemaInvalid: number
+  /** Paused in a server tool (`pause_turn`), and not continued to an end. */
+  readonly unfinished: number
 }
 
-/** Attempts by outcome; the last three are among the succeeded. */
+/** Attempts by outcome; the last four are among the succeeded. */
 export type AttemptCounts = Omit<RowCounts, 'pending' | 'submitted' | 'unretrievable'>
 
 /** One row of `results`: the row, its deciding attempt and what it cost over all its attempts. */
@@ -399,6 +408,8 @@ export interface RunStore {
   counts(run: string): Promise<RowCounts>
   /** How the attempts of one submission ended, whatever became of their rows since. */
   attemptCounts(run: string, submission: number): Promise<AttemptCounts>
+  /** Every attempt of the rows, in the order asked and of their submissions. */
+  attemptsOf(run: string, ordinals: readonly number[]): Promise<AttemptRecord[]>
   /** Ascending by ordinal. */
   resultsPage(run: string, afterOrdinal: number, limit: number): Promise<ResultRecord[]>
   /** Ascending by submission and ordinal. `after` is the last entry of the page before. */

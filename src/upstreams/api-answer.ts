@@ -1,3 +1,4 @@
+import { errorCodeOf } from '../core/answer.ts'
 import { type Instant, parseTimestamp, SECOND_MS } from '../core/instant.ts'
 import { isObject, type Json, type JsonObject } from '../core/json.ts'
 import type { AnswerHeaders, ApiError, BatchPage, MessageBatch } from './upstream.ts'
@@ -21,10 +22,12 @@ export function parseObject(bytes: Uint8Array): JsonObject | null {
 export function parseApiError(status: number, body: JsonObject | null): ApiError | null {
   const error = body?.['error']
   if (!isObject(error) || typeof error['type'] !== 'string') return null
+  const code = errorCodeOf(error)
   return {
     status,
     type: error['type'],
     message: typeof error['message'] === 'string' ? error['message'] : '',
+    ...(code === null ? {} : { code }),
   }
 }
 

@@ -41,6 +41,8 @@ export interface ApiError {
   /** `error.type`; `unknown_error` when the body had none. */
   readonly type: string
   readonly message: string
+  /** `error.details.error_code`, where the API gives one. */
+  readonly code?: string
 }
 
 /** The settings of one call. `tier` chooses the cache pool and the price of an embedded upstream. */

@@ -187,9 +187,11 @@ const leaseClock: Clock = {
 /** Dying around a call that only reads is dying before the next one that writes: such calls are not crash points. */
 const READS: ReadonlySet<PropertyKey> = new Set([
   'attemptCounts',
+  'attemptsOf',
   'batchResults',
   'blocks',
   'counts',
+  'events',
   'findRuns',
   'ledgerPage',
   'listBatches',

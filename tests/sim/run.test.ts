@@ -196,7 +196,9 @@ test('a budget is never exceeded, and a larger one lets the run go on', async ()
   assert.match(end.reason, /the budget of \$0\.20 is reached: \$0\.\d+ spent/)
   const stopped = await finalState(world)
   assert.ok(stopped.costPicoUsd <= small && stopped.counts.pending > 0)
-  const { end: resumed } = await driveWorld(world, { drive: { budgetPicoUsd: picoUsd(PICO_PER_USD * 10n) } })
+  const { end: resumed } = await driveWorld(world, {
+    drive: { budget: { picoUsd: picoUsd(PICO_PER_USD * 10n), mode: 'hard' } },
+  })
   assert.deepEqual(resumed, { kind: 'finished' })
 })
 

@@ -30,6 +30,7 @@ export interface SeededRun {
 const ENDS_OF_A_DRIVER = ['upstream_unreachable', 'run_taken', 'run_held', 'not_found_error']
 /** Without faults a run ends in few drives; a human resumes after each stop. */
 const CALM_DRIVES_MAX = 8
+const NO_LIMIT = { picoUsd: picoUsd(PICO_PER_USD * 1_000_000n), mode: 'hard' } as const
 
 /** Plays the world of a seed to its end. The same seed, the same world, call by call. */
 export async function runSeed(seed: number): Promise<SeededRun> {
@@ -130,7 +131,7 @@ export async function runSeed(seed: number): Promise<SeededRun> {
   faults.calm()
   let end: Awaited<ReturnType<typeof driveOnce>> = null
   for (let calm = 0; calm < CALM_DRIVES_MAX && !(end !== 'crashed' && end?.kind === 'finished'); calm++) {
-    end = await driveOnce({ drive: { acceptProbe: true, budgetPicoUsd: null } })
+    end = await driveOnce({ drive: { acceptProbe: true, budget: NO_LIMIT } })
   }
   if (end === null || end === 'crashed' || end.kind !== 'finished') {
     violations.push(`not finished after ${CALM_DRIVES_MAX} drives without a fault: ${stops.at(-1)}`)

@@ -24,7 +24,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
       hint: `see it with 'tithe report ${found.id}' and 'tithe results ${found.id}'`,
     })
   }
-  const budgetPicoUsd = budgetFlag(flags)
+  const budget = budgetFlag(flags)
   const choice = upstreamOfRun(session, flags, found)
   return driveRun(session, {
     run: found,
@@ -35,7 +35,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
       onceUntilChange: choice.kind === 'local' && !choice.realTime,
       // A stopped run goes on because a human says so: a bad probe was seen and accepted.
       acceptProbe: found.state === 'stopped',
-      ...(budgetPicoUsd === null ? {} : { budgetPicoUsd }),
+      ...(budget === null ? {} : { budget }),
     },
     output: await outputFlag(flags),
   })

@@ -140,13 +140,13 @@ async function goOn(
   output: string | null,
 ): Promise<number> {
   if (flags['detach'] === true) return detach(session, found, flags, output)
-  const budgetPicoUsd = budgetFlag(flags)
+  const budget = budgetFlag(flags)
   return driveRun(session, {
     run: found,
     choice,
     catalogue: catalogueFor(settingsFromJson(found.settingsJson)),
     // A run that stopped for a human does not go on because a script tries again: only `resume` is such a decision.
-    options: { once: false, acceptProbe: false, ...(budgetPicoUsd === null ? {} : { budgetPicoUsd }) },
+    options: { once: false, acceptProbe: false, ...(budget === null ? {} : { budget }) },
     output,
   })
 }

@@ -1,8 +1,11 @@
 import { isOpen } from '../../core/batch-state.ts'
+import { deadlineOf } from '../../core/deadline.ts'
 import { formatDuration, formatTimestamp, type Instant, plusMs, SECOND_MS } from '../../core/instant.ts'
+import { settingsFromJson } from '../../core/job.ts'
 import { formatUsd, moneyFields } from '../../core/money.ts'
+import { DEADLINE_EVENTS, firstIntentAt } from '../../runs/deadline.ts'
 import { driverOf } from '../../runs/driver.ts'
-import type { RowCounts, RunRecord, SubmissionRecord } from '../../stores/store.ts'
+import type { RowCounts, RunRecord, StoredEvent, SubmissionRecord } from '../../stores/store.ts'
 import { catalogueFor, isHolderGone } from '../../wiring.ts'
 import { exitCodeOf } from '../exit-codes.ts'
 import type { Flags } from '../flags.ts'
@@ -20,6 +23,10 @@ interface Status {
   readonly driver: string | null
   /** How long the upstream keeps results, from the creation of their batch (claude-api.md 2.9). */
   readonly resultsKeptMs: number
+  /** When the results were wanted; null without `within`, or before anything was sent. */
+  readonly deadlineAt: Instant | null
+  /** What was done about the deadline, in the run's own words. */
+  readonly deadlineEvents: readonly StoredEvent[]
 }
 
 export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
@@ -50,17 +57,23 @@ async function readStatus(session: Session, id: string): Promise<Status> {
     for (const entry of page) spentPicoUsd += entry.costPicoUsd ?? 0n
     after = page.at(-1)!
   }
+  const submissions = await store.runs.submissions(id)
+  const { withinMs } = settingsFromJson(run.settingsJson)
+  const kinds: readonly string[] = Object.values(DEADLINE_EVENTS)
   return {
     run,
     counts: await store.runs.counts(id),
-    submissions: await store.runs.submissions(id),
+    submissions,
+    deadlineAt: deadlineOf(run, firstIntentAt(submissions), withinMs),
+    deadlineEvents: (await store.runs.events(id)).filter((event) => kinds.includes(event.kind)),
     spentPicoUsd,
     driver: await driverOf(id, { store, wallClock: clock, isHolderGone }),
     resultsKeptMs: catalogueFor(null).rules.resultsKeptMs,
   }
 }
 
-function statusJson({ run, counts, submissions, spentPicoUsd, driver, resultsKeptMs }: Status) {
+function statusJson(status: Status) {
+  const { run, counts, submissions, spentPicoUsd, driver, resultsKeptMs } = status
   const time = (at: Instant | null) => (at === null ? null : formatTimestamp(at))
   return {
     schema: 'tithe.status/1',
@@ -71,6 +84,8 @@ function statusJson({ run, counts, submissions, spentPicoUsd, driver, resultsKep
     upstream: run.upstream,
     created_at: time(run.createdAt),
     finished_at: time(run.finishedAt),
+    deadline_at: time(status.deadlineAt),
+    deadline_missed: status.deadlineEvents.some((event) => event.kind === DEADLINE_EVENTS.missed),
     driver,
     rows: run.rows,
     counts: {
@@ -130,7 +145,8 @@ function resultsUntil(
   return isRead || createdAt === null ? null : plusMs(createdAt, resultsKeptMs)
 }
 
-function renderStatus({ run, counts, submissions, spentPicoUsd, driver, resultsKeptMs }: Status): string {
+function renderStatus(status: Status): string {
+  const { run, counts, submissions, spentPicoUsd, driver, resultsKeptMs } = status
   const done =
     counts.succeeded +
     counts.errored +
@@ -143,6 +159,10 @@ function renderStatus({ run, counts, submissions, spentPicoUsd, driver, resultsK
     `upstream ${run.upstream}`,
     `rows ${run.rows}: ${done} done, ${counts.submitted} in batches, ${counts.pending} not yet submitted`,
   ]
+  if (status.deadlineAt !== null) {
+    lines.push(`wanted by ${formatTimestamp(status.deadlineAt).slice(0, 19)}Z`)
+    lines.push(...status.deadlineEvents.map((event) => `  ${event.detail}`))
+  }
   if (run.state === 'running') lines.push(driverLine(counts, submissions))
   if (run.state === 'running' && driver === null)
     lines.push(`nobody drives it: 'tithe resume ${run.id}' goes on`)

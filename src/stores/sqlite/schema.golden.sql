@@ -3,7 +3,7 @@ CREATE INDEX attempts_of_row ON attempts (run, ordinal, submission);
 CREATE INDEX events_of_run ON events (run, number);
 
 CREATE INDEX flawed_attempts ON attempts (run) WHERE outcome = 'succeeded'
-  AND (stop_reason IN ('refusal', 'max_tokens', 'model_context_window_exceeded') OR schema_valid = 0);
+  AND (stop_reason IN ('refusal', 'max_tokens', 'model_context_window_exceeded', 'pause_turn') OR schema_valid = 0);
 
 CREATE INDEX open_submissions ON submissions (row_count)
   WHERE kind <> 'realtime' AND state IN ('planned', 'submitting', 'in_progress', 'canceling');
@@ -93,7 +93,7 @@ CREATE TABLE input_rows (
   max_tokens         INTEGER NOT NULL,
   expected_json      TEXT,
   invalid_problem    TEXT,
-  prefixes_json      TEXT NOT NULL, web_searches_max INTEGER DEFAULT 0, inference_geo TEXT,
+  prefixes_json      TEXT NOT NULL, web_searches_max INTEGER DEFAULT 0, inference_geo TEXT, speed TEXT NOT NULL DEFAULT 'standard', own_mark_ttl TEXT DEFAULT '1h',
   PRIMARY KEY (run, ordinal)
 ) STRICT, WITHOUT ROWID;
 

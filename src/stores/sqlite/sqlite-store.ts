@@ -217,6 +217,8 @@ class SqliteRuns implements RunStore {
           row.prefixesJson,
           row.webSearchesMax,
           row.inferenceGeo,
+          row.speed,
+          row.ownMarkTtl,
         )
         const lane = this.#lane(lanes, number, row.variant, row.model, null)
         const [state, outcome] = row.invalidProblem === null ? ['pending', null] : ['done', 'invalid']
@@ -564,6 +566,14 @@ class SqliteRuns implements RunStore {
     return { ...this.#db.get<AttemptCounts>(sql.COUNT_ATTEMPTS, run, submission)! }
   }
 
+  async attemptsOf(run: string, ordinals: readonly number[]): Promise<AttemptRecord[]> {
+    return this.#read(run, [], (number) =>
+      this.#db
+        .all<AttemptColumns>(sql.ATTEMPTS_OF_ROWS, JSON.stringify(ordinals), number)
+        .map((columns) => attemptRecord(run, columns)),
+    )
+  }
+
   async resultsPage(run: string, afterOrdinal: number, limit: number): Promise<ResultRecord[]> {
     return this.#read(run, [], (number) => {
       const rows = this.#db.all<RowColumns>(sql.ROWS_AFTER, number, afterOrdinal, limit).map(rowRecord)
@@ -654,7 +664,7 @@ class SqliteRuns implements RunStore {
   }
 }
 
-type Flaw = 'refused' | 'truncated' | 'schemaInvalid'
+type Flaw = 'refused' | 'truncated' | 'schemaInvalid' | 'unfinished'
 
 /** An answer without the header says nothing; two different ids say that the key belongs elsewhere. */
 function differ(known: string | null, given: string | null): boolean {

@@ -70,8 +70,9 @@ SELECT lease_holder AS holder, lease_until AS until FROM runs WHERE id = ? AND l
 export const INSERT_ROW = `
 INSERT INTO input_rows (run, ordinal, user_id, line, request_file, request_offset, request_length, params_bytes,
                         columns_file, columns_offset, columns_length, prompt_tokens, prompt_tokens_high, max_tokens,
-                        expected_json, invalid_problem, prefixes_json, web_searches_max, inference_geo)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+                        expected_json, invalid_problem, prefixes_json, web_searches_max, inference_geo,
+                        speed, own_mark_ttl)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 export const INSERT_ROW_STATE = `
 INSERT INTO row_states (run, ordinal, lane, state, attempts, outcome) VALUES (?, ?, ?, ?, 0, ?)`
@@ -94,8 +95,8 @@ const ROW_COLUMNS = `
   r.columns_file AS columnsFile, r.columns_offset AS columnsOffset, r.columns_length AS columnsLength,
   r.expected_json AS expectedJson, r.prefixes_json AS prefixesJson, r.prompt_tokens AS promptTokens,
   r.prompt_tokens_high AS promptTokensHigh, r.max_tokens AS maxTokens, r.web_searches_max AS webSearchesMax,
-  r.inference_geo AS inferenceGeo, r.invalid_problem AS invalidProblem, s.state, lanes.prefix_group AS prefixGroup,
-  s.attempts, s.not_before AS notBefore, s.revision_json AS revisionJson, s.outcome, s.submission`
+  r.inference_geo AS inferenceGeo, r.speed, r.own_mark_ttl AS ownMarkTtl, r.invalid_problem AS invalidProblem, s.state,
+  lanes.prefix_group AS prefixGroup, s.attempts, s.not_before AS notBefore, s.revision_json AS revisionJson, s.outcome, s.submission`
 
 const ROW_TABLES = `
   row_states AS s
@@ -114,8 +115,8 @@ WHERE s.run = ? AND s.ordinal = wanted.value ORDER BY wanted.key`
 const PENDING_COLUMNS = `
   s.ordinal, lanes.variant, lanes.model, lanes.prefix_group AS prefixGroup, r.params_bytes AS paramsBytes,
   r.prompt_tokens AS promptTokens, r.prompt_tokens_high AS promptTokensHigh, r.max_tokens AS maxTokens,
-  r.web_searches_max AS webSearchesMax, r.inference_geo AS inferenceGeo, r.user_id AS userId, s.attempts,
-  s.revision_json AS revisionJson`
+  r.web_searches_max AS webSearchesMax, r.inference_geo AS inferenceGeo, r.speed, r.own_mark_ttl AS ownMarkTtl,
+  r.user_id AS userId, s.attempts, s.revision_json AS revisionJson`
 
 const PENDING_TABLES = `
   lanes
@@ -158,11 +159,12 @@ export const COUNT_FLAWS = `
 SELECT
   count(*) FILTER (WHERE a.stop_reason = 'refusal') AS refused,
   count(*) FILTER (WHERE a.stop_reason IN ('max_tokens', 'model_context_window_exceeded')) AS truncated,
-  count(*) FILTER (WHERE a.schema_valid = 0) AS schemaInvalid
+  count(*) FILTER (WHERE a.schema_valid = 0) AS schemaInvalid,
+  count(*) FILTER (WHERE a.stop_reason = 'pause_turn') AS unfinished
 FROM attempts AS a INDEXED BY flawed_attempts
 CROSS JOIN row_states AS s ON s.run = a.run AND s.ordinal = a.ordinal
 WHERE a.run = ? AND a.outcome = 'succeeded'
-  AND (a.stop_reason IN ('refusal', 'max_tokens', 'model_context_window_exceeded') OR a.schema_valid = 0)
+  AND (a.stop_reason IN ('refusal', 'max_tokens', 'model_context_window_exceeded', 'pause_turn') OR a.schema_valid = 0)
   AND s.state = 'done' AND s.submission = a.submission`
 
 /** The same of one submission, with its outcomes. */
@@ -176,7 +178,8 @@ SELECT
   count(*) FILTER (WHERE outcome = 'succeeded' AND stop_reason = 'refusal') AS refused,
   count(*) FILTER (
     WHERE outcome = 'succeeded' AND stop_reason IN ('max_tokens', 'model_context_window_exceeded')) AS truncated,
-  count(*) FILTER (WHERE outcome = 'succeeded' AND schema_valid = 0) AS schemaInvalid
+  count(*) FILTER (WHERE outcome = 'succeeded' AND schema_valid = 0) AS schemaInvalid,
+  count(*) FILTER (WHERE outcome = 'succeeded' AND stop_reason = 'pause_turn') AS unfinished
 FROM attempts WHERE run = (SELECT number FROM runs WHERE id = ?) AND submission = ?`
 
 // ——— Blocks ———
@@ -328,12 +331,21 @@ WHERE m.run = (SELECT number FROM runs WHERE id = ?) AND m.submission = ? AND NO
   SELECT 1 FROM attempts AS a WHERE a.run = m.run AND a.submission = m.submission AND a.ordinal = m.ordinal)
 ORDER BY m.ordinal LIMIT ?`
 
+const ATTEMPT_COLUMNS = `
+  a.submission, a.ordinal, a.custom_id AS customId, a.at, a.outcome, a.stop_reason AS stopReason,
+  a.error_type AS errorType, a.error_message AS errorMessage, a.result_file AS resultFile,
+  a.result_offset AS resultOffset, a.result_length AS resultLength, a.result_digest AS resultDigest,
+  a.schema_valid AS schemaValid, a.schema_problem AS schemaProblem, a.score`
+
+/** All attempts of rows, in the order asked and of their submissions; the ordinals are a JSON array. */
+export const ATTEMPTS_OF_ROWS = `
+SELECT ${ATTEMPT_COLUMNS} FROM json_each(?) AS wanted
+CROSS JOIN attempts AS a INDEXED BY attempts_of_row ON a.run = ? AND a.ordinal = wanted.value
+ORDER BY wanted.key, a.submission`
+
 /** The deciding attempts of a range of rows. */
 export const ATTEMPTS_BETWEEN = `
-SELECT a.submission, a.ordinal, a.custom_id AS customId, a.at, a.outcome, a.stop_reason AS stopReason,
-       a.error_type AS errorType, a.error_message AS errorMessage, a.result_file AS resultFile,
-       a.result_offset AS resultOffset, a.result_length AS resultLength, a.result_digest AS resultDigest,
-       a.schema_valid AS schemaValid, a.schema_problem AS schemaProblem, a.score
+SELECT ${ATTEMPT_COLUMNS}
 FROM row_states AS s
 CROSS JOIN attempts AS a ON a.run = s.run AND a.submission = s.submission AND a.ordinal = s.ordinal
 WHERE s.run = ? AND s.ordinal BETWEEN ? AND ? AND s.state = 'done'`

@@ -5,6 +5,8 @@
 export const MIGRATION_000002 = /* sql */ `
 ALTER TABLE input_rows ADD COLUMN web_searches_max INTEGER DEFAULT 0;  -- NULL: no limit
 ALTER TABLE input_rows ADD COLUMN inference_geo TEXT;
+ALTER TABLE input_rows ADD COLUMN speed TEXT NOT NULL DEFAULT 'standard';
+ALTER TABLE input_rows ADD COLUMN own_mark_ttl TEXT DEFAULT '1h';      -- NULL: no mark; of older rows unknown, so the dearest
 
 ALTER TABLE submissions ADD COLUMN server_intent_at INTEGER;           -- the upstream's clock, not ours
 ALTER TABLE submissions ADD COLUMN organization_id TEXT;
@@ -14,6 +16,11 @@ ALTER TABLE submissions ADD COLUMN counts_json TEXT;
 ALTER TABLE submissions ADD COLUMN is_duplicate INTEGER NOT NULL DEFAULT 0 CHECK (is_duplicate IN (0, 1));
 ALTER TABLE submissions ADD COLUMN answers_for INTEGER;                -- the submission that its custom_ids carry, if another
 ALTER TABLE submissions ADD COLUMN deleted_at INTEGER;
+
+-- Unfinished answers are flawed ones too.
+DROP INDEX flawed_attempts;
+CREATE INDEX flawed_attempts ON attempts (run) WHERE outcome = 'succeeded'
+  AND (stop_reason IN ('refusal', 'max_tokens', 'model_context_window_exceeded', 'pause_turn') OR schema_valid = 0);
 
 -- Few: what is planned or sent and has not ended.
 CREATE INDEX open_submissions ON submissions (row_count)
