@@ -35,8 +35,24 @@ test('demo --chaos survives every fault that it names, a kill -9 among them, and
   for (const { fault, delay_ms } of told.survived) assert.ok(delay_ms > 0, fault)
   const { rows, answered, lost, paid_twice, ledger_equals_invoice, invoice } = told
   assert.deepEqual(
-    { rows, answered, lost, paid_twice, ledger_equals_invoice, entries: invoice.entries, lines: invoice.lines },
-    { rows: 240, answered: 240, lost: 0, paid_twice: 0, ledger_equals_invoice: true, entries: 240, lines: 240 },
+    {
+      rows,
+      answered,
+      lost,
+      paid_twice,
+      ledger_equals_invoice,
+      entries: invoice.entries,
+      lines: invoice.lines,
+    },
+    {
+      rows: 240,
+      answered: 240,
+      lost: 0,
+      paid_twice: 0,
+      ledger_equals_invoice: true,
+      entries: 240,
+      lines: 240,
+    },
   )
   assert.deepEqual(readdirSync(cwd), [])
 })
