@@ -1,5 +1,5 @@
 import { LOCAL_SETTINGS } from '../../src/upstreams/local/local-upstream.ts'
 
-// Imported before the program (`node --import`): an embedded service in whose batches rows fail, so that there are retries.
+// Imported before the program (`node --import`): an embedded service with other settings than its users can give it.
 
-Object.assign(LOCAL_SETTINGS, { erroredShare: 0.08, batchLatencyMs: [45_000] })
+Object.assign(LOCAL_SETTINGS, JSON.parse(process.env['SERVICE']!))
