@@ -208,6 +208,7 @@ export const COMMANDS: readonly Command[] = [
           'refused',
           'truncated',
           'schema_invalid',
+          'unfinished',
         ],
       },
     ],

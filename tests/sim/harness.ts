@@ -236,7 +236,7 @@ export async function driveWorld(
     pause?: Pause
     upstream?: Upstream
     drive?: Partial<DriveOptions>
-    deps?: (deps: RunDeps) => RunDeps
+    deps?: Partial<RunDeps>
   } = {},
 ): Promise<Driven> {
   let calls = 0
@@ -288,13 +288,10 @@ export async function driveWorld(
     isHolderGone: () => true,
     emit: (event) => events.push(event),
     signal: new AbortController().signal,
+    ...options.deps,
   }
   try {
-    const end = await drive(RUN, options.deps?.(deps) ?? deps, {
-      once: false,
-      acceptProbe: false,
-      ...options.drive,
-    })
+    const end = await drive(RUN, deps, { once: false, acceptProbe: false, ...options.drive })
     return { end, calls, events }
   } catch (error) {
     if (!(error instanceof Crash)) throw error
