@@ -32,6 +32,7 @@ export type CommandName =
   | 'cancel'
   | 'report'
   | 'doctor'
+  | 'reconcile'
   | 'models'
   | 'demo'
   | 'init'
@@ -251,6 +252,30 @@ export const COMMANDS: readonly Command[] = [
       ['tithe doctor --spend 0.05 --upstream anthropic', 'on a real key; asks before it spends'],
       ['tithe doctor --spend 0.05 --json', 'on the embedded upstream: simulated, and free'],
     ],
+  },
+  {
+    name: 'reconcile',
+    summary: "compare the ledger with the provider's own usage export",
+    doc:
+      "Compares every entry of this home's runs on the real API with the provider's account of the same days: by day, model, " +
+      'tier and token class. Exits with 1 when the ledger claims what the export does not have.',
+    args: [
+      {
+        name: 'file',
+        required: true,
+        doc: "the Console's usage export as CSV, or pages of /v1/organizations/usage_report/messages as JSON or JSONL",
+      },
+    ],
+    flags: [
+      { flags: '--workspace <name>', doc: 'only what the export says of this workspace' },
+      { flags: '--api-key <name>', doc: 'only what the export says of this API key' },
+      {
+        flags: '--exclusive',
+        doc: 'nobody else uses that workspace or key: what the export has beyond the ledger is a difference too',
+      },
+      { flags: '--simulated', doc: 'compare runs on the local upstream instead, for trying it out' },
+    ],
+    examples: [['tithe reconcile usage.csv --workspace batches', 'the days that the export covers']],
   },
   {
     name: 'models',

@@ -589,6 +589,26 @@ export function storeContract(under: StoreUnderTest): void {
       },
     )
 
+    stored('the ledger is summed by day, model and tier, a batch on the day of its end', async ({ runs }) => {
+      const fence = await started(runs, [newRow(0), newRow(1)])
+      const number = await plan(runs, fence, [0, 1])
+      const local = result(number, 1)
+      await runs.recordResults(RUN, fence, number, [
+        result(number, 0),
+        { ...local, entry: { ...local.entry!, certainty: 'simulated' } },
+      ])
+      const cached = { cache_write_5m: 0, cache_write_1h: 0, cache_read: 2_000 }
+      const quantities = { input: 10, ...cached, output: 20, web_search: 0 }
+      const model = 'claude-haiku-4-5-20251001'
+      const onDay = (day: string) => [{ day, model, tier: 'batch', quantities }]
+      assert.deepEqual(await runs.usageByDay('measured'), onDay('2026-11-22'))
+      assert.deepEqual(await runs.usageByDay('simulated'), onDay('2026-11-22'))
+      assert.deepEqual(await runs.usageByDay('assumed'), [])
+      const midnight = instant(Date.parse('2026-11-23T00:00:00Z'))
+      await runs.touchSubmission(RUN, fence, number, { endedAt: midnight })
+      assert.deepEqual(await runs.usageByDay('measured'), onDay('2026-11-23'))
+    })
+
     stored(
       'a second batch of one create is a submission of its own, which takes no row',
       async ({ runs }) => {

@@ -4,6 +4,7 @@ import type { LedgerEntry } from '../core/ledger.ts'
 import type { Ttl } from '../core/request.ts'
 import type { Outcome, RowOutcome, RowRevision } from '../core/rows.ts'
 import type { Usage } from '../core/usage.ts'
+import type { UsageCell } from '../core/usage-export.ts'
 
 // What must survive a crash, in domain words. Methods are async and hold no transaction open across awaits; arguments
 // and answers can be cloned to a worker thread. Each method is one transaction; a method that writes takes the fence of
@@ -418,6 +419,11 @@ export interface RunStore {
     after: { submission: number; ordinal: number } | null,
     limit: number,
   ): Promise<LedgerEntry[]>
+  /**
+   * The ledger of all runs by day (UTC), model as answered and tier, of one certainty; realtime calls on the day of their
+   * answer, rows of a batch on that of its end.
+   */
+  usageByDay(certainty: LedgerEntry['certainty']): Promise<UsageCell[]>
   addEvent(event: StoredEvent): Promise<void>
   events(run: string): Promise<StoredEvent[]>
   close(): Promise<void>

@@ -5,6 +5,7 @@ import { evolve, type SubmissionState } from '../../core/batch-state.ts'
 import { TitheError } from '../../core/errors.ts'
 import type { Instant } from '../../core/instant.ts'
 import type { LedgerEntry } from '../../core/ledger.ts'
+import type { UsageCell } from '../../core/usage-export.ts'
 import { openBodyFiles } from '../body-files.ts'
 import { mayBeBatch } from '../may-be-batch.ts'
 import type {
@@ -606,6 +607,13 @@ class SqliteRuns implements RunStore {
     return this.#db
       .allBigInts<EntryColumns>(sql.ENTRIES_AFTER, run, submission, ordinal, limit)
       .map((columns) => ledgerEntry(run, columns))
+  }
+
+  async usageByDay(certainty: LedgerEntry['certainty']): Promise<UsageCell[]> {
+    type Columns = Pick<UsageCell, 'day' | 'model' | 'tier'> & UsageCell['quantities']
+    return this.#db
+      .all<Columns>(sql.USAGE_BY_DAY, certainty)
+      .map(({ day, model, tier, ...quantities }) => ({ day, model, tier, quantities }))
   }
 
   async addEvent(event: StoredEvent): Promise<void> {
