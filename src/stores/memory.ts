@@ -1,5 +1,6 @@
 import { assert } from '../core/assert.ts'
 import { evolve, isOpen, type SubmissionEvent, type SubmissionState } from '../core/batch-state.ts'
+import { type LedgerUsage, UsageFold } from '../core/compare-usage.ts'
 import { TitheError } from '../core/errors.ts'
 import type { Instant } from '../core/instant.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
@@ -562,6 +563,18 @@ class MemoryRuns implements RunStore {
       }
     }
     return page
+  }
+
+  async ledgerUsage(): Promise<LedgerUsage[]> {
+    const fold = new UsageFold()
+    for (const { submissions } of this.#runs.values()) {
+      for (const { record, entries } of submissions) {
+        for (const { at, certainty, model, usage } of entries.values()) {
+          fold.add({ ...usage, at, certainty, model, createdAt: record.createdAt, endedAt: record.endedAt })
+        }
+      }
+    }
+    return fold.sums()
   }
 
   async addEvent(event: StoredEvent): Promise<void> {

@@ -1,4 +1,5 @@
 import type { SubmissionEvent, SubmissionState } from '../core/batch-state.ts'
+import type { LedgerUsage } from '../core/compare-usage.ts'
 import type { Instant } from '../core/instant.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
 import type { Ttl } from '../core/request.ts'
@@ -418,6 +419,8 @@ export interface RunStore {
     after: { submission: number; ordinal: number } | null,
     limit: number,
   ): Promise<LedgerEntry[]>
+  /** The ledger of all runs, duplicates included, added up; in no order. */
+  ledgerUsage(): Promise<LedgerUsage[]>
   addEvent(event: StoredEvent): Promise<void>
   events(run: string): Promise<StoredEvent[]>
   close(): Promise<void>

@@ -194,6 +194,7 @@ const READS: ReadonlySet<PropertyKey> = new Set([
   'events',
   'findRuns',
   'ledgerPage',
+  'ledgerUsage',
   'listBatches',
   'missingResults',
   'nextRowAt',

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { assert } from '../../core/assert.ts'
 import { evolve, type SubmissionState } from '../../core/batch-state.ts'
+import { type Answered, type LedgerUsage, UsageFold } from '../../core/compare-usage.ts'
 import { TitheError } from '../../core/errors.ts'
 import type { Instant } from '../../core/instant.ts'
 import type { LedgerEntry } from '../../core/ledger.ts'
@@ -606,6 +607,12 @@ class SqliteRuns implements RunStore {
     return this.#db
       .allBigInts<EntryColumns>(sql.ENTRIES_AFTER, run, submission, ordinal, limit)
       .map((columns) => ledgerEntry(run, columns))
+  }
+
+  async ledgerUsage(): Promise<LedgerUsage[]> {
+    const fold = new UsageFold()
+    this.#db.each<Answered>(sql.LEDGER_USAGE, (columns) => fold.add(columns))
+    return fold.sums()
   }
 
   async addEvent(event: StoredEvent): Promise<void> {
