@@ -31,6 +31,7 @@ export type CommandName =
   | 'results'
   | 'cancel'
   | 'report'
+  | 'reconcile'
   | 'doctor'
   | 'models'
   | 'demo'
@@ -231,6 +232,38 @@ export const COMMANDS: readonly Command[] = [
     args: [RUN],
     flags: [],
     examples: [['tithe report --json', 'the latest run, as data']],
+  },
+  {
+    name: 'reconcile',
+    summary: "compare the ledger with the provider's own count of usage",
+    doc:
+      'Holds the measured entries of all runs of this home against a usage export, by UTC day, model, tier and token class. ' +
+      'Exits with 1 when the ledger claims what the export lacks; more in the export may be other programs. Asks no upstream.',
+    args: [
+      {
+        name: 'file',
+        required: true,
+        doc: "the export: the CSV of the Console's usage page, or pages of the Admin API's usage_report/messages by model and service_tier, as JSON or JSONL",
+      },
+    ],
+    flags: [
+      {
+        flags: '--workspace <name>',
+        doc: 'only rows of this workspace, as the export names it; Default for the default one',
+      },
+      {
+        flags: '--exclusive',
+        doc: 'nobody else uses what was exported: exit with 1 for more in the export, too',
+      },
+      {
+        flags: '--simulated',
+        doc: 'compare the entries of the local upstream instead, to try it without a key',
+      },
+    ],
+    examples: [
+      ['tithe reconcile claude_api_tokens_2026_11.csv', "the Console's export"],
+      ['tithe reconcile usage.jsonl --workspace Default --exclusive', 'a workspace of its own, to the token'],
+    ],
   },
   {
     name: 'doctor',

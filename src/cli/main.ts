@@ -18,6 +18,7 @@ const MODULES: Readonly<Record<CommandName, () => Promise<CommandModule>>> = {
   results: () => import('./commands/results.ts'),
   cancel: () => import('./commands/cancel.ts'),
   report: () => import('./commands/report.ts'),
+  reconcile: () => import('./commands/reconcile.ts'),
   doctor: () => import('./commands/doctor.ts'),
   models: () => import('./commands/models.ts'),
   demo: () => import('./commands/demo.ts'),
