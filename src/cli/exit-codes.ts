@@ -12,7 +12,7 @@ export function exitCodeOf(counts: RowCounts, state: RunState): ExitCode {
     case 'canceled':
       return 1
     case 'finished': {
-      const unusable = counts.refused + counts.truncated + counts.schemaInvalid
+      const unusable = counts.refused + counts.truncated + counts.schemaInvalid + counts.unfinished
       const failed = counts.errored + counts.canceled + counts.expired + counts.invalid + counts.unretrievable
       return failed + unusable === 0 ? 0 : 1
     }

@@ -31,8 +31,8 @@ export type CommandName =
   | 'results'
   | 'cancel'
   | 'report'
-  | 'reconcile'
   | 'doctor'
+  | 'reconcile'
   | 'models'
   | 'demo'
   | 'init'
@@ -209,6 +209,7 @@ export const COMMANDS: readonly Command[] = [
           'refused',
           'truncated',
           'schema_invalid',
+          'unfinished',
         ],
       },
     ],
@@ -251,6 +252,7 @@ export const COMMANDS: readonly Command[] = [
         flags: '--workspace <name>',
         doc: 'only rows of this workspace, as the export names it; Default for the default one',
       },
+      { flags: '--api-key <name>', doc: 'only rows of this API key, as the export names it' },
       {
         flags: '--exclusive',
         doc: 'nobody else uses what was exported: exit with 1 for more in the export, too',

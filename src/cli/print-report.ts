@@ -4,9 +4,10 @@ import { parseCustomId } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
 import { compareForecast, type ForecastComparison, forecastJson, type Measured } from '../core/forecast.ts'
 import type { Catalogue } from '../core/models.ts'
+import { moneyFields } from '../core/money.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
 import { type Report, reportJson } from '../core/report.ts'
-import { ledgerOf, reportRun } from '../runs/report-run.ts'
+import { type BudgetReport, ledgerOf, reportBudget, reportRun } from '../runs/report-run.ts'
 import { resultRecords } from '../runs/result-rows.ts'
 import type { RunRecord, Store } from '../stores/store.ts'
 import { localInvoice, type OpenUpstream } from '../wiring.ts'
@@ -20,7 +21,7 @@ export async function printReport(
   catalogue: Catalogue,
   local: OpenUpstream['local'],
 ): Promise<void> {
-  const { store, dir } = await session.home()
+  const { store, dir, clock } = await session.home()
   const run = (await store.runs.findRuns(runId)).find((one) => one.id === runId)!
   const plan = parsePlanJson(run.planJson)
   const report = await reportRun(run.id, plan, store.runs, catalogue)
@@ -29,11 +30,12 @@ export async function printReport(
     run.upstreamKind === 'local'
       ? await compareInvoice(run, store, local?.invoice() ?? localInvoice(dir))
       : null
+  const budget = await reportBudget(run, plan, store.runs, catalogue, report, clock.now())
   const { terminal } = session
   await terminal.out(
     terminal.json
-      ? `${JSON.stringify(runReportJson(run, report, plan.chosen, compared, invoice), null, 2)}\n`
-      : `${renderReport(run, report, plan, compared, invoice)}\n`,
+      ? `${JSON.stringify(runReportJson(run, report, plan.chosen, compared, invoice, budget), null, 2)}\n`
+      : `${renderReport(run, report, plan, compared, invoice, budget)}\n`,
   )
 }
 
@@ -101,6 +103,7 @@ function runReportJson(
   route: string,
   compared: ForecastComparison,
   invoice: InvoiceComparison | null,
+  budget: BudgetReport | null,
 ) {
   return {
     ...reportJson(report),
@@ -109,6 +112,16 @@ function runReportJson(
     state: run.state,
     upstream: run.upstream,
     route,
+    budget: budget && {
+      mode: budget.limit.mode,
+      ...moneyFields('limit', budget.limit.picoUsd),
+      ...moneyFields('spent', budget.spentPicoUsd),
+      ...moneyFields('overshoot', budget.overshootPicoUsd),
+      ...moneyFields('overshoot_by_duplicates', budget.byDuplicatesPicoUsd),
+      ...moneyFields('overshoot_by_bounds', budget.byBoundsPicoUsd),
+      rows_of_unknown_cost: budget.lost.rows,
+      ...moneyFields('unknown_cost_reserved', budget.lost.unbounded === null ? budget.lost.picoUsd : null),
+    },
     against_plan: forecastJson(compared, report.bills[0]?.certainty ?? null),
     cache_hit_rate: report.bills[0]?.cache.hitRate ?? null,
     ledger_equals_invoice: invoice?.equal ?? null,

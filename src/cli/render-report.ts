@@ -1,9 +1,11 @@
+import { budgetName } from '../core/budget.ts'
 import type { InvoiceComparison } from '../core/compare-invoice.ts'
 import { formatCount, formatPercent } from '../core/figures.ts'
 import { type ForecastComparison, forecastText } from '../core/forecast.ts'
 import { formatUsd } from '../core/money.ts'
 import type { Bill, Report } from '../core/report.ts'
 import type { RunPlan } from '../core/run-plan.ts'
+import type { BudgetReport } from '../runs/report-run.ts'
 import type { RunRecord } from '../stores/store.ts'
 import { routeText } from './render-plan.ts'
 import { renderTable } from './table.ts'
@@ -15,6 +17,7 @@ export function renderReport(
   plan: RunPlan,
   compared: ForecastComparison,
   invoice: InvoiceComparison | null,
+  budget: BudgetReport | null,
 ): string {
   const { rows } = report
   const parts = [
@@ -34,6 +37,7 @@ export function renderReport(
     )
   }
   parts.push(`${report.bills[0]?.certainty ?? 'measured'}: ${forecastText(compared)}`)
+  if (budget !== null) parts.push(...budgetLines(budget))
   if (invoice !== null) {
     parts.push(
       invoice.equal
@@ -57,11 +61,38 @@ function outcomes(report: Report): string {
     [rows.refused, 'of them refused'],
     [rows.truncated, 'of them truncated'],
     [rows.schemaInvalid, 'of them not valid under the schema'],
+    [rows.unfinished, 'of them unfinished (paused in a server tool)'],
   ] as const
   return named
     .filter(([rowCount]) => rowCount > 0)
     .map(([rowCount, what]) => `${formatCount(rowCount)} ${what}`)
     .join(', ')
+}
+
+function budgetLines({
+  limit,
+  spentPicoUsd,
+  overshootPicoUsd,
+  byDuplicatesPicoUsd,
+  byBoundsPicoUsd,
+  lost,
+}: BudgetReport): string[] {
+  const causes = [
+    [byDuplicatesPicoUsd, 'by answers to submissions that should not have existed'],
+    [byBoundsPicoUsd, 'by answers that cost more than was set aside for them'],
+  ] as const
+  const why = causes
+    .filter(([amount]) => amount > 0n)
+    .map(([amount, cause]) => `${formatUsd(amount)} ${cause}`)
+    .join(', ')
+  const lines = [
+    `${budgetName(limit)}: ${formatUsd(spentPicoUsd)} spent, overshoot ${formatUsd(overshootPicoUsd)}${why === '' ? '' : `: ${why}`}`,
+  ]
+  if (lost.rows > 0) {
+    const most = lost.unbounded === null ? `; ${formatUsd(lost.picoUsd)} stay set aside for them` : ''
+    lines.push(`${formatCount(lost.rows)} rows were sent and lost: what they cost is unknown${most}`)
+  }
+  return lines
 }
 
 function accuracyLine(report: Report): string {
@@ -105,12 +136,24 @@ function renderBill(bill: Bill, plan: RunPlan): string {
     bill.unpriced.entries === 0
       ? []
       : [`unpriced: ${formatCount(bill.unpriced.entries)} answers of ${bill.unpriced.models.join(', ')}`]
+  const further = bill.further.map(
+    ({ after, attempts, costPicoUsd }) =>
+      `${formatUsd(costPicoUsd)} for ${formatCount(attempts)} ${AFTER[after]}`,
+  )
   return [
     table,
     `${bill.certainty}: ${total}${realtime}`,
+    ...(further.length === 0 ? [] : [`of it for further attempts: ${further.join(', ')}`]),
     `cache: ${hits} (route: ${routeText(plan.chosen)})`,
     ...unpriced,
   ].join('\n')
+}
+
+const AFTER: Readonly<Record<Bill['further'][number]['after'], string>> = {
+  truncated: 'after truncated answers',
+  refused: 'after refusals',
+  schema_invalid: 'after answers not valid under the schema',
+  unfinished: 'that continued a pause',
 }
 
 function signed(error: number): string {

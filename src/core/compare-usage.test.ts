@@ -24,6 +24,7 @@ const claim = (quantities: Partial<Quantities>, change: Partial<LedgerUsage> = {
 const row = (quantities: Partial<Quantities>, change: Partial<ExportRow> = {}): ExportRow => ({
   day: DAYS[1],
   workspace: null,
+  apiKey: null,
   model: MODEL,
   tier: 'batch',
   quantities: { ...emptyQuantities(), ...quantities },
@@ -102,6 +103,21 @@ test('a batch that ran across midnight may count on both days: shifted, and in t
     compared.totals.map(({ ledger, export: exported, result }) => [ledger, exported, result]),
     [[10, 10, 'shifted']],
   )
+})
+
+test('batches across midnight, night after night, agree with any split of each', () => {
+  const night = (day: number) => claim({ input: 100 }, { firstDay: DAYS[day]!, lastDay: DAYS[day + 1]! })
+  const rows = [30, 110, 60].map((input, day) => row({ input }, { day: DAYS[day]! }))
+  assert.deepEqual(
+    compare([night(0), night(1)], rows).days.map((one) => one.result),
+    ['shifted', 'shifted', 'shifted'],
+  )
+})
+
+test('what others used the day before is no shift where nothing ran across midnight', () => {
+  const lacking = claim({ input: 50 }, { tier: 'standard', firstDay: DAYS[2], lastDay: DAYS[2] })
+  const compared = compare([lacking], [row({ input: 60 }, { tier: 'standard' })])
+  assert.equal(compared.result, 'more_in_ledger')
 })
 
 test('tokens on the wrong day are a difference where no batch ran across midnight', () => {

@@ -5,7 +5,7 @@ import { loadCatalogue } from '../facts/load.ts'
 import { parseTimestamp } from './instant.ts'
 import { entryFor, type LedgerEntry } from './ledger.ts'
 import { picoUsd } from './money.ts'
-import { ReportFold, type RowResult, reportJson } from './report.ts'
+import { type PaidAttempt, ReportFold, type RowResult, reportJson } from './report.ts'
 import type { Usage } from './usage.ts'
 
 const catalogue = loadCatalogue()
@@ -174,6 +174,7 @@ test('rows are counted by outcome and model, and accuracy is the mean score of s
     refused: 1,
     truncated: 1,
     schemaInvalid: 1,
+    unfinished: 0,
   })
   assert.deepEqual(report.accuracy, { scored: 3, right: 1, mean: 0.5 })
   assert.deepEqual(
@@ -225,4 +226,42 @@ test('the JSON form names its schema first, spells money twice and survives JSON
   assert.equal(parsed.bills[0].lines[0].cost_pico_usd, '1500000000000')
   assert.equal(parsed.rows.schema_invalid, 0)
   assert.doesNotMatch(JSON.stringify(json), /"[a-z]+[A-Z]/)
+})
+
+test('what further attempts cost stands beside the totals, by what was wrong with the answer before', () => {
+  const fold = new ReportFold(catalogue)
+  const attempt = (
+    submission: number,
+    stopReason: string | null,
+    part: Partial<PaidAttempt> = {},
+  ): PaidAttempt => ({
+    outcome: 'succeeded',
+    stopReason,
+    schemaValid: null,
+    entry: entry({ submission, usage: { outputTokens: 1_000_000 } }),
+    ...part,
+  })
+  const errored = attempt(0, null, { outcome: 'errored', entry: null })
+  const rows = [
+    // An error in between costs nothing and is not the reason.
+    [attempt(1, 'max_tokens'), errored, attempt(3, 'max_tokens'), attempt(4, 'end_turn')],
+    [attempt(1, 'pause_turn'), attempt(2, 'end_turn', { schemaValid: false }), attempt(3, 'end_turn')],
+    // A first answer after an error was asked for anyhow.
+    [errored, attempt(2, 'end_turn')],
+    // A latecomer decides nothing, and is counted as a duplicate.
+    [attempt(1, 'refusal', { entry: entry({ kind: 'duplicate' }) }), attempt(2, 'end_turn')],
+  ]
+  for (const attempts of rows) {
+    fold.addAttempts(attempts)
+    for (const { entry: paid } of attempts) if (paid !== null) fold.addEntry(paid)
+  }
+  const [bill] = fold.report().bills
+  const each = picoUsd(7_500_000_000_000n)
+  assert.deepEqual(bill!.further, [
+    { after: 'truncated', attempts: 2, costPicoUsd: picoUsd(2n * each) },
+    { after: 'unfinished', attempts: 1, costPicoUsd: each },
+    { after: 'schema_invalid', attempts: 1, costPicoUsd: each },
+  ])
+  assert.equal(bill!.entries, 9)
+  assert.equal(bill!.costPicoUsd, 8n * each)
 })

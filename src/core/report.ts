@@ -1,8 +1,9 @@
+import { type AnswerFlaw, flawOf } from './answer.ts'
 import { bandOf, costOf, savingsOf, type TokenClass } from './cost.ts'
 import type { Certainty, LedgerEntry } from './ledger.ts'
 import { type Catalogue, findModel, type Price, priceAt } from './models.ts'
 import { moneyFields, type PicoUsd, picoUsd, ZERO_USD } from './money.ts'
-import type { RowOutcome } from './rows.ts'
+import type { Outcome, RowOutcome } from './rows.ts'
 import type { Band } from './run-plan.ts'
 import { type BilledQuantities, promptTokens, type Usage } from './usage.ts'
 
@@ -23,10 +24,11 @@ export interface RowResult {
 
 export type RowTally = Record<RowOutcome, number> & {
   rows: number
-  /** The last three are among the succeeded. */
+  /** The last four are among the succeeded. */
   refused: number
   truncated: number
   schemaInvalid: number
+  unfinished: number
 }
 
 export interface Accuracy {
@@ -75,6 +77,9 @@ export interface Bill {
   readonly entries: number
   /** Answers paid for by submissions that should not have existed; in every total above and below. */
   readonly duplicates: number
+  readonly duplicatesPicoUsd: PicoUsd
+  /** Attempts after a paid answer that could not be used as it was, in every total above and below. */
+  readonly further: readonly FurtherAttempts[]
   readonly quantities: Readonly<Quantities>
   /** Of the priced entries; null when none is. */
   readonly costPicoUsd: PicoUsd | null
@@ -90,6 +95,14 @@ export interface Bill {
     readonly savings: number | null
   }[]
   readonly lines: readonly BillLine[]
+}
+
+export interface FurtherAttempts {
+  /** What was wrong with the answer before. */
+  readonly after: AnswerFlaw
+  readonly attempts: number
+  /** Of the priced ones. */
+  readonly costPicoUsd: PicoUsd
 }
 
 export interface ForecastCheck {
@@ -139,6 +152,7 @@ export class ReportFold {
       if (row.stopReason === 'max_tokens' || row.stopReason === 'model_context_window_exceeded')
         tally.truncated += 1
       if (row.schemaValid === false) tally.schemaInvalid += 1
+      if (row.stopReason === 'pause_turn') tally.unfinished += 1
     }
     if (row.score !== null) {
       scores.scored += 1
@@ -149,12 +163,21 @@ export class ReportFold {
 
   /** A line of the ledger. */
   addEntry(entry: LedgerEntry): void {
-    let bill = this.#bills.get(entry.certainty)
+    this.#bill(entry).add(entry, this.#modelId(entry.model))
+  }
+
+  /** The attempts of a row that was sent more than once, in the order in which they were sent. Counts no entry again. */
+  addAttempts(attempts: readonly PaidAttempt[]): void {
+    for (const { after, entry } of furtherAttempts(attempts)) this.#bill(entry).addFurther(after, entry)
+  }
+
+  #bill({ certainty }: LedgerEntry): BillFold {
+    let bill = this.#bills.get(certainty)
     if (bill === undefined) {
-      bill = new BillFold(entry.certainty, this.#catalogue)
-      this.#bills.set(entry.certainty, bill)
+      bill = new BillFold(certainty, this.#catalogue)
+      this.#bills.set(certainty, bill)
     }
-    bill.add(entry, this.#modelId(entry.model))
+    return bill
   }
 
   report(forecast: Band<PicoUsd> | null = null): Report {
@@ -183,6 +206,24 @@ export class ReportFold {
   }
 }
 
+export interface PaidAttempt {
+  readonly outcome: Outcome
+  readonly stopReason: string | null
+  readonly schemaValid: boolean | null
+  /** null when nothing was billed. */
+  readonly entry: LedgerEntry | null
+}
+
+/** What was paid after an answer that could not be used: errors between the two cost nothing, and change no reason. */
+function* furtherAttempts(attempts: readonly PaidAttempt[]) {
+  let after: AnswerFlaw | null = null
+  for (const { entry, ...attempt } of attempts) {
+    if (entry?.kind === 'duplicate') continue
+    if (after !== null && entry !== null) yield { after, entry }
+    after = flawOf(attempt) ?? after
+  }
+}
+
 interface ScoreSum {
   scored: number
   right: number
@@ -198,6 +239,8 @@ class BillFold {
   readonly #unpricedModels = new Set<string>()
   readonly #lines = new Map<string, { -readonly [key in keyof BillLine]: BillLine[key] }>()
   #duplicates = 0
+  #duplicatesPicoUsd = 0n
+  readonly #further = new Map<AnswerFlaw, { attempts: number; costPicoUsd: bigint }>()
   #unpriced = 0
   #marked = 0
   #read = 0
@@ -209,7 +252,10 @@ class BillFold {
 
   add(entry: LedgerEntry, model: string): void {
     const { usage } = entry
-    if (entry.kind === 'duplicate') this.#duplicates += 1
+    if (entry.kind === 'duplicate') {
+      this.#duplicates += 1
+      this.#duplicatesPicoUsd += entry.costPicoUsd ?? 0n
+    }
     let sum = this.#models.get(model)
     if (sum === undefined) {
       sum = emptyMoney()
@@ -224,6 +270,13 @@ class BillFold {
     if (reads) this.#read += 1
     if (reads || usage.cacheWrite5mTokens + usage.cacheWrite1hTokens > 0) this.#marked += 1
     this.#addLines(entry, model)
+  }
+
+  addFurther(after: AnswerFlaw, { costPicoUsd }: LedgerEntry): void {
+    const sum = this.#further.get(after) ?? { attempts: 0, costPicoUsd: 0n }
+    sum.attempts += 1
+    sum.costPicoUsd += costPicoUsd ?? 0n
+    this.#further.set(after, sum)
   }
 
   #addLines(entry: LedgerEntry, model: string): void {
@@ -273,6 +326,12 @@ class BillFold {
       certainty: this.#certainty,
       ...moneyOf(total),
       duplicates: this.#duplicates,
+      duplicatesPicoUsd: picoUsd(this.#duplicatesPicoUsd),
+      further: [...this.#further].map(([after, { attempts, costPicoUsd }]) => ({
+        after,
+        attempts,
+        costPicoUsd: picoUsd(costPicoUsd),
+      })),
       quantities: { ...this.#quantities },
       unpriced: { entries: this.#unpriced, models: [...this.#unpricedModels] },
       cache: {
@@ -345,6 +404,7 @@ function emptyTally(): RowTally {
     refused: 0,
     truncated: 0,
     schemaInvalid: 0,
+    unfinished: 0,
   }
 }
 
@@ -375,6 +435,12 @@ export function reportJson(report: Report) {
       certainty: bill.certainty,
       entries: bill.entries,
       duplicate_entries: bill.duplicates,
+      ...moneyFields('duplicate_cost', bill.duplicatesPicoUsd),
+      further_attempts: bill.further.map(({ after, attempts, costPicoUsd }) => ({
+        after,
+        attempts,
+        ...moneyFields('cost', costPicoUsd),
+      })),
       unpriced_entries: bill.unpriced.entries,
       unpriced_models: bill.unpriced.models,
       ...totalsJson(bill),

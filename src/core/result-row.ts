@@ -1,5 +1,5 @@
 import type { Json, JsonObject } from './json.ts'
-import type { RowOutcome } from './rows.ts'
+import type { Outcome, RowOutcome } from './rows.ts'
 
 /** One row of the results. Null where the row has none: an invalid row has no answer, an unpriced one no cost. */
 export interface ResultRow {
@@ -27,4 +27,14 @@ export interface ResultRow {
   readonly outputTokens: number
   readonly costPicoUsd: bigint | null
   readonly attempts: number
+  /** Every attempt that ended, in the order in which they were sent. */
+  readonly history: readonly AttemptSummary[]
+}
+
+export interface AttemptSummary {
+  readonly submission: number
+  readonly outcome: Outcome
+  readonly stopReason: string | null
+  /** 0 when nothing was billed, null when something was that has no price. */
+  readonly costPicoUsd: bigint | null
 }

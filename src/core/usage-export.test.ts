@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { loadExportNames } from '../facts/usage-export.ts'
+import { loadExportNames } from '../facts/usage-exports.ts'
 import { TitheError } from './errors.ts'
 import type { JsonObject } from './json.ts'
-import { exportOfPages, exportOfRows, exportRow, ofWorkspace } from './usage-export.ts'
+import { exportOfPages, exportOfRows, exportRow, rowsOf } from './usage-export.ts'
 
 const names = loadExportNames()
 
@@ -71,6 +71,7 @@ test('a page of the usage report becomes rows, each number in its class', () => 
       {
         day: '2026-11-20',
         workspace: 'wrkspc_1',
+        apiKey: null,
         model: 'claude-opus-5',
         tier: 'batch',
         quantities: {
@@ -90,6 +91,7 @@ test('a row of the CSV becomes the same, hours fall on their day, unknown column
   assert.deepEqual(csvRow({ brand_new: 'x' }), {
     day: '2026-11-20',
     workspace: 'Default',
+    apiKey: 'key',
     model: 'claude-opus-5',
     tier: 'standard',
     quantities: { input: 12, cache_write_5m: 0, cache_write_1h: 3, cache_read: 4, output: 5, web_search: 0 },
@@ -146,12 +148,17 @@ test('JSON of another shape is refused', () => {
   assert.equal(refusal(() => read(page([3 as never]))).where?.path, 'data[0].results[0]')
 })
 
-test('one workspace is taken out by its name; the default one has none in JSON', () => {
-  const exported = read(page([RESULT, { ...RESULT, workspace_id: null, output_tokens: 1 }]))
-  const outputs = (name: string) => ofWorkspace(exported, name, {}).rows.map((one) => one.quantities.output)
-  assert.deepEqual([outputs('wrkspc_1'), outputs('Default')], [[450], [1]])
-  const unknown = refusal(() => ofWorkspace(exported, 'wrkspc_2', {}))
-  assert.match(unknown.hint!, /"wrkspc_1", "Default"/)
+test('workspace and key are taken out by name; the default workspace has none in JSON; the days stay', () => {
+  const first = { ...RESULT, api_key_id: 'apikey_1' }
+  const exported = read(page([first, { ...RESULT, workspace_id: null, output_tokens: 1 }]))
+  const outputs = (workspace: string | null, apiKey: string | null = null) =>
+    rowsOf(exported, { workspace, apiKey }, {}).rows.map((one) => one.quantities.output)
+  assert.deepEqual([outputs('wrkspc_1'), outputs('Default'), outputs(null)], [[450], [1], [450, 1]])
+  assert.deepEqual(outputs(null, 'apikey_1'), [450])
+  assert.equal(rowsOf(exported, { workspace: 'Default', apiKey: null }, {}).lastDay, exported.lastDay)
+  assert.match(refusal(() => outputs('wrkspc_2')).hint!, /it has "wrkspc_1", "Default"/)
+  assert.equal(refusal(() => outputs('Default', 'apikey_1')).code, 'unknown_api_key')
   const ungrouped = read(page([{ ...RESULT, workspace_id: null }]))
-  assert.match(refusal(() => ofWorkspace(ungrouped, 'Default', {})).message, /names no workspace/)
+  const { hint } = refusal(() => rowsOf(ungrouped, { workspace: 'Default', apiKey: null }, {}))
+  assert.match(hint!, /group_by\[\]=workspace_id/)
 })

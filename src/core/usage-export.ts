@@ -12,6 +12,7 @@ export type ExportFormat = 'json' | 'csv'
 export interface ExportNames {
   readonly day: string
   readonly workspace: string
+  readonly apiKey: string
   readonly model: string
   readonly tier: string
   readonly quantities: Readonly<Record<keyof Quantities, string>>
@@ -22,6 +23,8 @@ export interface ExportRow {
   readonly day: string
   /** Id or name, as exported; null for the default workspace and where the export does not say. */
   readonly workspace: string | null
+  /** Id or name; null without a key, as in the Workbench, and where the export does not say. */
+  readonly apiKey: string | null
   readonly model: string
   readonly tier: string
   readonly quantities: Readonly<Quantities>
@@ -67,10 +70,14 @@ export function exportRow(columns: JsonObject, names: ExportNames, where: Where)
     }
     quantities[key] = count
   }
-  const workspace = read(names.workspace)
+  const nameOrNull = (name: string): string | null => {
+    const value = read(name)
+    return typeof value === 'string' && value !== '' ? value : null
+  }
   return {
     day: dayOf(word(names.day), at(names.day)),
-    workspace: typeof workspace === 'string' && workspace !== '' ? workspace : null,
+    workspace: nameOrNull(names.workspace),
+    apiKey: nameOrNull(names.apiKey),
     model: word(names.model),
     tier: word(names.tier).toLowerCase(),
     quantities,
@@ -151,23 +158,44 @@ function exportOf(
   return { format, firstDay, lastDay: sorted.at(-1)!, rows }
 }
 
-/** What the provider calls no name in JSON is the default workspace, which the CSV calls so. */
+/** What has no name in JSON is the default workspace, which the CSV calls so. */
 const DEFAULT_WORKSPACE = 'Default'
 
-/** Rows of one workspace. @throws TitheError `unknown_workspace` when the export has none of that name. */
-export function ofWorkspace(exported: UsageExport, name: string, where: Where): UsageExport {
-  const known = new Set(exported.rows.map((row) => row.workspace ?? DEFAULT_WORKSPACE))
-  if (exported.rows.every((row) => row.workspace === null)) {
-    const message = 'the export names no workspace: it is not by workspace, or all of it is the default one'
-    const hint = 'export it by group_by[]=workspace_id, or leave out --workspace'
-    throw new TitheError('unknown_workspace', message, { hint, where })
-  }
-  if (!known.has(name)) {
-    const hint = `it has ${[...known].map((one) => JSON.stringify(one)).join(', ')}`
-    throw new TitheError('unknown_workspace', `the export has no workspace "${name}"`, { hint, where })
-  }
-  const rows = exported.rows.filter((row) => (row.workspace ?? DEFAULT_WORKSPACE) === name)
+/**
+ * Only rows of these; null takes all. The days stay those of the whole export: it tells of a day without use, too.
+ * @throws TitheError `unknown_workspace` or `unknown_api_key` when the export has nothing of that name.
+ */
+export function rowsOf(
+  exported: UsageExport,
+  { workspace, apiKey }: { readonly workspace: string | null; readonly apiKey: string | null },
+  where: Where,
+): UsageExport {
+  const isNamed = exported.rows.some((row) => row.workspace !== null)
+  const workspaceOf = (row: ExportRow) => row.workspace ?? (isNamed ? DEFAULT_WORKSPACE : null)
+  const ofWorkspace = chosen(exported.rows, workspaceOf, workspace, 'workspace', where)
+  const rows = chosen(ofWorkspace, (row) => row.apiKey, apiKey, 'api_key', where)
   return { ...exported, rows }
+}
+
+function chosen(
+  rows: readonly ExportRow[],
+  nameOf: (row: ExportRow) => string | null,
+  name: string | null,
+  of: 'workspace' | 'api_key',
+  where: Where,
+): readonly ExportRow[] {
+  if (name === null) return rows
+  const found = rows.filter((row) => nameOf(row) === name)
+  if (found.length > 0) return found
+  const known = [...new Set(rows.map(nameOf))].filter((one) => one !== null)
+  const flag = `--${of.replace('_', '-')}`
+  throw new TitheError(`unknown_${of}`, `the export has nothing of ${flag} ${name}`, {
+    hint:
+      known.length > 0
+        ? `it has ${known.map((one) => JSON.stringify(one)).join(', ')}`
+        : `it names none: export it by group_by[]=${of}_id, or leave out ${flag}`,
+    where,
+  })
 }
 
 export function badExport(message: string, where: Where, hint: string): TitheError {

@@ -31,6 +31,7 @@ function result(changes: Partial<ResultRow> = {}): ResultRow {
     outputTokens: 7,
     costPicoUsd: 12_345_678n,
     attempts: 1,
+    history: [{ submission: 3, outcome: 'succeeded', stopReason: 'end_turn', costPicoUsd: 12_345_678n }],
     ...changes,
   }
 }
@@ -49,6 +50,7 @@ const INVALID = result({
   error: 'line 3 has no id',
   costPicoUsd: null,
   attempts: 0,
+  history: [],
 })
 
 function source(rows: readonly ResultRow[]): () => AsyncIterable<ResultRow> {

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises'
 import type { BasicType, ColumnSource, Writer } from 'hyparquet-writer'
 import { TitheError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
-import { toUsdNumber } from '../core/money.ts'
+import { moneyFields, toUsdNumber } from '../core/money.ts'
 import type { ResultRow } from '../core/result-row.ts'
 import { valueText } from './placeholder.ts'
 
@@ -57,7 +57,13 @@ export function resultLine(row: ResultRow): string {
   }
   // In JSON the answer is a value, not a text that holds one.
   line['json'] = row.json ?? null
-  return JSON.stringify({ ...line, columns: row.columns })
+  const history = row.history.map(({ submission, outcome, stopReason, costPicoUsd }) => ({
+    submission,
+    outcome,
+    stop_reason: stopReason,
+    ...moneyFields('cost', costPicoUsd),
+  }))
+  return JSON.stringify({ ...line, history, columns: row.columns })
 }
 
 /**

@@ -21,7 +21,6 @@ import { findModel } from '../core/models.ts'
 import { type NextAttempt, nextAttempt } from '../core/retry.ts'
 import { sentBytesMax } from '../core/row-revision.ts'
 import { parseUsage } from '../core/usage.ts'
-import { loadAccountErrors } from '../facts/account-errors.ts'
 import type { AttemptRecord, BodyRef, ResultToRecord, RowRecord, SubmissionRecord } from '../stores/store.ts'
 import type { RequestCounts } from '../upstreams/upstream.ts'
 import { giveUpKnown } from './give-up.ts'
@@ -200,9 +199,9 @@ export async function recordChunk(
       row !== undefined,
       `row ${ordinal}, of which submission ${submission.number} has a result, is there`,
     )
-    const parts = await pausedParts(deps.store, run.id, row, submission.number)
     const ref = await deps.store.bodies.append(bytes)
-    const { result, mend } = await resultToRecord(context, submission, row, line, ref, parts)
+    const pause = isOfPause(row, line) ? await pauseOf(context, submission, row, line, ref) : NO_PAUSE
+    const { result, mend } = resultToRecord(context, submission, row, line, ref, pause)
     results.push(result)
     if (mend !== null) stops.set(result, mend)
   }
@@ -220,23 +219,50 @@ export async function recordChunk(
     if (answer !== 'recorded') continue
     recorded += 1
     const mend = stops.get(results[index]!)
-    // Only of what is new: a batch that is read again after a person has mended it stops nothing.
-    if (mend !== undefined) context.mustStop ??= accountStop(run.id, attempt, mend)
+    // Only of what is new and wanted: a batch that is read again after a person has mended it stops nothing.
+    if (mend !== undefined && !submission.isDuplicate) context.mustStop ??= accountStop(run.id, attempt, mend)
     if (entry) context.count(entry, rows.get(attempt.ordinal)!.group, submission.createdAt)
   }
   deps.emit({ kind: 'results_recorded', submission, recorded })
   return conflicts
 }
 
-/** @param parts what the row said before it paused; `mend` is set when the run must stop. */
-async function resultToRecord(
+/** What a row said before this result, and what stands against going on from it. */
+interface Pause {
+  readonly parts: readonly JsonObject[]
+  readonly cannotContinue: string | null
+}
+
+const NO_PAUSE: Pause = { parts: [], cannotContinue: null }
+
+function isOfPause({ revision }: RowRecord, { stopReason }: ResultLine): boolean {
+  return revision !== null || stopReason === 'pause_turn'
+}
+
+async function pauseOf(
   context: RunContext,
   submission: SubmissionRecord,
   row: RowRecord,
   line: ResultLine,
   ref: BodyRef,
-  parts: readonly JsonObject[],
-): Promise<{ readonly result: ResultToRecord; readonly mend: string | null }> {
+): Promise<Pause> {
+  const { store } = context.deps
+  return {
+    parts: await pausedParts(store, context.run.id, row, submission.number),
+    cannotContinue:
+      line.stopReason === 'pause_turn' ? await whyNotContinued(context, row, line.message!, ref) : null,
+  }
+}
+
+/** `mend` is set when the run must stop until a person has done that. */
+function resultToRecord(
+  context: RunContext,
+  submission: SubmissionRecord,
+  row: RowRecord,
+  line: ResultLine,
+  ref: BodyRef,
+  { parts, cannotContinue }: Pause,
+): { readonly result: ResultToRecord; readonly mend: string | null } {
   const at = context.now()
   const isPaused = line.stopReason === 'pause_turn'
   const checks =
@@ -250,10 +276,10 @@ async function resultToRecord(
       attempts: row.attempts,
       maxTokens: row.maxTokens,
       revision: row.revision,
-      outputTokensMax: outputTokensMax(context, submission, row),
-      cannotContinue: isPaused ? await cannotContinue(context, row, line.message!, ref) : null,
+      outputTokensMax: line.stopReason === 'max_tokens' ? outputTokensMax(context, submission, row) : null,
+      cannotContinue,
     },
-    { ...context.settings, accountErrors: loadAccountErrors(), closing: context.closing },
+    context.retryTerms(),
     at,
   )
   const isUnfinished = decision.kind === 'done' && decision.unfinished
@@ -302,7 +328,7 @@ function outputTokensMax(
 }
 
 /** Why a paused answer cannot be sent back to be continued; null when it can. */
-async function cannotContinue(
+async function whyNotContinued(
   { deps, run }: RunContext,
   row: RowRecord,
   message: JsonObject,

@@ -110,7 +110,7 @@ export class StoreSink implements RowSink {
       promptTokens: described?.profile.promptTokens.best ?? 0,
       promptTokensHigh: described?.profile.promptTokens.high ?? 0,
       maxTokens: described?.profile.maxTokens ?? 0,
-      webSearchesMax: described?.profile.webSearchesMax ?? 0,
+      webSearchesMax: described === null ? 0 : described.profile.webSearchesMax,
       inferenceGeo: described?.profile.inferenceGeo ?? null,
       speed: described?.profile.speed ?? 'standard',
       ownMarkTtl: dearestTtl(described?.profile.prefixes.map((prefix) => prefix.mark) ?? []),

@@ -1,3 +1,4 @@
+import { accountTrouble } from '../core/account-error.ts'
 import { parseResultLine } from '../core/answer.ts'
 import { customIdFor } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
@@ -49,11 +50,13 @@ export async function answerInRealtime(
     const reply = await deps.upstream.createMessage(body, context.callContext(row.variant, 'standard'))
     if (reply.kind === 'refused') {
       const { status, type, message } = reply.error
-      if (status === 429) {
+      const trouble = accountTrouble({ type, message, code: reply.error.code ?? null }, context.accountErrors)
+      if (status === 429 && trouble === null) {
         return { kind: 'later', at: askAgainAt(context.now(), reply.headers.retryAfterMs, BACK_OFF_MS) }
       }
-      if (NOT_OF_THE_ROW.includes(status)) {
-        return { kind: 'stop', reason: `the upstream refuses calls: ${status} ${type}: ${message}` }
+      if (trouble !== null || NOT_OF_THE_ROW.includes(status)) {
+        const mend = `${trouble?.mend ?? 'mend what refuses them'}, then 'tithe resume ${run.id}': the rows wait`
+        return { kind: 'stop', reason: `the upstream refuses calls: ${status} ${type}: ${message}; ${mend}` }
       }
     }
     const result =

@@ -46,7 +46,10 @@ export async function releaseWave(context: RunContext, release: Release, wave: n
   async function* affordable() {
     for await (const row of chosenRows(context, release)) {
       if (!budget.reserve(row, termsOfRow(marksOf(row.group)))) return
-      const paramsBytes = sentBytesMax(row, await pausedBytes(deps.store, run.id, row))
+      const paramsBytes =
+        row.revision === null
+          ? row.paramsBytes
+          : sentBytesMax(row, await pausedBytes(deps.store, run.id, row))
       yield { ...row, bytes: elementBytesMax(run.id, row, paramsBytes, marksOf(row.group).length) }
     }
   }

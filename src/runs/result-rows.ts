@@ -1,7 +1,8 @@
-import { answerJson, answerText, parseResultLine } from '../core/answer.ts'
+import { answerJson, answerText, joinParts, parseResultLine } from '../core/answer.ts'
 import type { JsonObject } from '../core/json.ts'
 import type { ResultRow } from '../core/result-row.ts'
 import type { ResultRecord, Store } from '../stores/store.ts'
+import { pausedParts } from './paused-parts.ts'
 
 const PAGE_ROWS = 500
 
@@ -16,6 +17,8 @@ export function isWanted({ row, attempt }: ResultRecord, only: string | undefine
       return attempt?.stopReason === 'max_tokens' || attempt?.stopReason === 'model_context_window_exceeded'
     case 'schema_invalid':
       return attempt?.schemaValid === false
+    case 'unfinished':
+      return attempt?.stopReason === 'pause_turn'
     default:
       return row.outcome === only
   }
@@ -33,11 +36,21 @@ export async function* resultRecords(store: Store, run: string, only?: string): 
 
 /** The rows of a run with their answers, by input order. */
 export async function* resultRows(store: Store, run: string, only?: string): AsyncGenerator<ResultRow> {
-  for await (const record of resultRecords(store, run, only)) yield resultRow(store, record)
+  for await (const record of resultRecords(store, run, only)) yield resultRow(store, run, record)
 }
 
-async function resultRow(store: Store, { row, attempt, entries }: ResultRecord): Promise<ResultRow> {
+async function resultRow(
+  store: Store,
+  run: string,
+  { row, attempt, entries }: ResultRecord,
+): Promise<ResultRow> {
   const line = attempt?.result ? parseResultLine(text(await store.bodies.read(attempt.result))) : null
+  const answer =
+    line?.message == null
+      ? null
+      : joinParts(await pausedParts(store, run, row, attempt!.submission), line.message)
+  const attempts =
+    row.attempts > 1 ? await store.runs.attemptsOf(run, [row.ordinal]) : attempt ? [attempt] : []
   const sum = (count: (entry: ResultRecord['entries'][number]) => number) =>
     entries.reduce((total, entry) => total + count(entry), 0)
   const unpriced = entries.some((entry) => entry.costPicoUsd === null)
@@ -47,8 +60,8 @@ async function resultRow(store: Store, { row, attempt, entries }: ResultRecord):
     columns: JSON.parse(text(await store.bodies.read(row.columns))) as JsonObject,
     outcome: row.outcome!,
     model: row.model === '' ? null : row.model,
-    text: line?.message ? answerText(line.message) : null,
-    json: line?.message ? answerJson(line.message) : undefined,
+    text: answer && answerText(answer),
+    json: answer === null ? undefined : answerJson(answer),
     schemaValid: attempt?.schemaValid ?? null,
     schemaError: attempt?.schemaProblem ?? null,
     score: attempt?.score ?? null,
@@ -61,6 +74,10 @@ async function resultRow(store: Store, { row, attempt, entries }: ResultRecord):
     outputTokens: sum((entry) => entry.usage.outputTokens),
     costPicoUsd: unpriced ? null : entries.reduce((total, entry) => total + entry.costPicoUsd!, 0n),
     attempts: row.attempts,
+    history: attempts.map(({ submission, outcome, stopReason }) => {
+      const entry = entries.find((one) => one.submission === submission)
+      return { submission, outcome, stopReason, costPicoUsd: entry === undefined ? 0n : entry.costPicoUsd }
+    }),
   }
 }
 

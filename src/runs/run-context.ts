@@ -6,9 +6,11 @@ import { settingsOfVariant } from '../core/job.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
 import { picoUsd } from '../core/money.ts'
 import { compareWorkspace, type Evidence, type WorkspaceIds } from '../core/recovery.ts'
+import type { RetryTerms } from '../core/retry.ts'
 import type { GroupPlan, MarkPlan, RunPlan } from '../core/run-plan.ts'
 import { promptTokens } from '../core/usage.ts'
 import { marksToRelease } from '../core/waves.ts'
+import { loadAccountErrors } from '../facts/account-errors.ts'
 import type { RunRecord, SubmissionRecord } from '../stores/store.ts'
 import type { AnswerHeaders, CallContext } from '../upstreams/upstream.ts'
 import type { RunDeps } from './run-deps.ts'
@@ -33,6 +35,8 @@ export class RunContext {
   readonly plan: RunPlan
   readonly fence: number
   readonly groups: ReadonlyMap<string, GroupPlan>
+  /** How the upstream says that the key or the account must be mended. */
+  readonly accountErrors = loadAccountErrors()
   /** Whose batches the run has, as far as the upstream has said. */
   workspace: WorkspaceIds
   /** Group → created_at of the last batch whose rows wrote or read its entry. */
@@ -135,6 +139,12 @@ export class RunContext {
 
   submissions(): Promise<SubmissionRecord[]> {
     return this.deps.store.runs.submissions(this.run.id)
+  }
+
+  retryTerms(): RetryTerms {
+    const { maxAttempts, onTruncated, onRefused, onSchemaInvalid } = this.settings
+    const { accountErrors, closing } = this
+    return { maxAttempts, onTruncated, onRefused, onSchemaInvalid, accountErrors, closing }
   }
 
   callContext(variant: string, tier: CallContext['tier']): CallContext {

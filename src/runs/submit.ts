@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { accountTrouble } from '../core/account-error.ts'
 import { assert } from '../core/assert.ts'
 import { customIdFor } from '../core/custom-id.ts'
 import { sha256Hex } from '../core/digest.ts'
@@ -81,10 +82,15 @@ export async function submit(context: RunContext, planned: SubmissionRecord): Pr
     }
     case 'refused': {
       const why = `${answer.error.status} ${answer.error.type}: ${answer.error.message}`
-      if (answer.error.status !== 429) {
+      const trouble = accountTrouble(
+        { ...answer.error, code: answer.error.code ?? null },
+        context.accountErrors,
+      )
+      if (answer.error.status !== 429 || trouble !== null) {
         await record(context, submitting, 'refused', why, { because: why })
         await returnRows(context, submission.number)
-        return `the upstream refused a batch of ${counted.rows} rows: ${why}`
+        const mend = trouble === null ? '' : `; ${trouble.mend}, then 'tithe resume ${run.id}': its rows wait`
+        return `the upstream refused a batch of ${counted.rows} rows: ${why}${mend}`
       }
       const at = askAgainAt(context.now(), answer.headers.retryAfterMs, BACK_OFF_MS)
       await putOff(context, submitting, at, why)

@@ -97,11 +97,12 @@ describe('reconcile', { concurrency: 2 }, () => {
     assert.equal((await reconcile('more.csv', '--exclusive')).code, 1)
   })
 
-  test('one workspace of the export is compared by its name', async () => {
-    assert.equal((await reconcile('same.csv', '--workspace', 'Data, team')).code, 0)
+  test('one workspace and one key of the export are compared by their names', async () => {
+    const only = ['--workspace', 'Data, team', '--api-key', 'key']
+    assert.equal((await reconcile('same.csv', ...only)).code, 0)
     const { code, stderr } = await reconcile('same.csv', '--workspace', 'data')
     assert.equal(code, 2)
-    assert.match(stderr, /no workspace "data"\n {2}hint: it has "Data, team"/)
+    assert.match(stderr, /nothing of --workspace data\n {2}hint: it has "Data, team"/)
   })
 
   test('where there is nothing to compare it says why, and never that all agrees', async () => {

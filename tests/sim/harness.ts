@@ -232,7 +232,13 @@ export interface Driven {
 /** Drives the run in a process of its own, which may die. */
 export async function driveWorld(
   world: World,
-  options: { crash?: CrashPoint; pause?: Pause; upstream?: Upstream; drive?: Partial<DriveOptions> } = {},
+  options: {
+    crash?: CrashPoint
+    pause?: Pause
+    upstream?: Upstream
+    drive?: Partial<DriveOptions>
+    deps?: Partial<RunDeps>
+  } = {},
 ): Promise<Driven> {
   let calls = 0
   let dead = false
@@ -283,6 +289,7 @@ export async function driveWorld(
     isHolderGone: () => true,
     emit: (event) => events.push(event),
     signal: new AbortController().signal,
+    ...options.deps,
   }
   try {
     const end = await drive(RUN, deps, { once: false, acceptProbe: false, ...options.drive })

@@ -2,17 +2,17 @@ import { compareUsage, type UsageComparison, type UsageFigure, type Worth } from
 import { TitheError } from '../../core/errors.ts'
 import { formatCount } from '../../core/figures.ts'
 import { formatUsd, moneyFields } from '../../core/money.ts'
-import { ofWorkspace, type UsageExport } from '../../core/usage-export.ts'
+import { rowsOf, type UsageExport } from '../../core/usage-export.ts'
+import { readUsageExport } from '../../jobs/usage-export-file.ts'
 import { catalogueFor } from '../../wiring.ts'
 import type { Flags } from '../flags.ts'
 import type { Session } from '../session.ts'
 import { renderTable } from '../table.ts'
-import { readUsageExport } from '../usage-file.ts'
 
 interface Reconciled {
   readonly file: string
   readonly exported: UsageExport
-  readonly workspace: string | null
+  readonly only: { readonly workspace: string | null; readonly apiKey: string | null }
   readonly certainty: 'measured' | 'simulated'
   readonly exclusive: boolean
   /** Entries of another certainty. */
@@ -21,18 +21,18 @@ interface Reconciled {
 }
 
 export async function run(session: Session, [file]: readonly string[], flags: Flags): Promise<number> {
-  const workspace = typeof flags['workspace'] === 'string' ? flags['workspace'] : null
+  const named = (flag: string) => (typeof flags[flag] === 'string' ? flags[flag] : null)
+  const only = { workspace: named('workspace'), apiKey: named('apiKey') }
   const exclusive = flags['exclusive'] === true
   const certainty = flags['simulated'] === true ? 'simulated' : 'measured'
-  const whole = await readUsageExport(file!)
-  const exported = workspace === null ? whole : ofWorkspace(whole, workspace, { file: file! })
+  const exported = rowsOf(await readUsageExport(file!), only, { file: file! })
   const home = await session.existingHome()
   const all = home === null ? [] : await home.store.runs.ledgerUsage()
   const ledger = all.filter((one) => one.certainty === certainty)
   const leftOut = all.reduce((sum, one) => sum + (one.certainty === certainty ? 0 : one.entries), 0)
   const compared = compareUsage(ledger, exported, catalogueFor(null))
   if (compared.entries === 0) throw nothingToCompare(exported, certainty, compared.outside.entries, leftOut)
-  const reconciled: Reconciled = { file: file!, exported, workspace, certainty, exclusive, leftOut, compared }
+  const reconciled: Reconciled = { file: file!, exported, only, certainty, exclusive, leftOut, compared }
   const { terminal } = session
   await terminal.out(
     terminal.json
@@ -85,12 +85,13 @@ const FIGURES = [
 ] as const
 
 function renderReconciled(reconciled: Reconciled): string {
-  const { file, exported, workspace, certainty, leftOut, compared } = reconciled
+  const { file, exported, only, certainty, leftOut, compared } = reconciled
   const { totals, days, outside } = compared
   const told = days.filter((figure) => figure.result !== 'agrees')
-  const of = workspace === null ? '' : `, workspace ${workspace}`
+  const workspace = only.workspace === null ? '' : `, workspace ${only.workspace}`
+  const key = only.apiKey === null ? '' : `, API key ${only.apiKey}`
   const lines = [
-    `${file}: ${exported.firstDay} to ${exported.lastDay} (UTC)${of}`,
+    `${file}: ${exported.firstDay} to ${exported.lastDay} (UTC)${workspace}${key}`,
     `ledger: ${formatCount(compared.entries)} ${certainty} entries${certainty === 'simulated' ? ', which nobody bills' : ''}`,
     '',
     renderTable(FIGURES, totals.map(figureCells)),
@@ -176,7 +177,7 @@ function worthText(worth: Worth | null): string {
 }
 
 function reconciledJson(reconciled: Reconciled) {
-  const { file, exported, workspace, certainty, exclusive, leftOut, compared } = reconciled
+  const { file, exported, only, certainty, exclusive, leftOut, compared } = reconciled
   const worthJson = <Name extends string>(name: Name, worth: Worth | null) => ({
     ...moneyFields(`${name}_low`, worth?.lowPicoUsd ?? null),
     ...moneyFields(`${name}_high`, worth?.highPicoUsd ?? null),
@@ -192,7 +193,8 @@ function reconciledJson(reconciled: Reconciled) {
     format: exported.format,
     first_day: exported.firstDay,
     last_day: exported.lastDay,
-    workspace,
+    workspace: only.workspace,
+    api_key: only.apiKey,
     exclusive,
     certainty,
     agrees: isAgreed(reconciled),

@@ -100,6 +100,7 @@ function statusJson(status: Status) {
       refused: counts.refused,
       truncated: counts.truncated,
       schema_invalid: counts.schemaInvalid,
+      unfinished: counts.unfinished,
     },
     ...moneyFields('spent', spentPicoUsd),
     submissions: submissions.map((one) => ({

@@ -108,3 +108,24 @@ test('the shares of answers that go wrong are met, and a retry has its own chanc
     assert.ok(Math.abs(counts[key]! / 4_000 - share) < 0.03, `${key}: ${counts[key]}`)
   }
 })
+
+test('a request with a server tool may pause after a first search, and goes on when it is sent back', () => {
+  const tools = [{ type: 'web_search_20250305', name: 'web_search' }]
+  const user = { role: 'user', content: 'Look it up.' }
+  const ask = (request: JsonObject) =>
+    answerTo({ messages: [user], ...request }, { shares: { pausedShare: 1 }, model: THINKING })
+  const paused = ask({ tools })
+  assert.deepEqual([paused.stopReason, paused.webSearches], ['pause_turn', 1])
+  assert.deepEqual(
+    paused.content.map(({ type }) => type),
+    ['thinking', 'text', 'server_tool_use', 'web_search_tool_result'],
+  )
+  const continued = ask({ tools, messages: [user, { role: 'assistant', content: paused.content }] })
+  assert.deepEqual([continued.stopReason, continued.webSearches], ['end_turn', 0])
+  assert.equal(ask({}).stopReason, 'end_turn')
+  const own = [
+    { name: 'look_up', input_schema: { type: 'object' } },
+    { type: 'bash_20250124', name: 'bash' },
+  ]
+  assert.equal(ask({ tools: own }).stopReason, 'end_turn', 'what the user runs does not pause the service')
+})

@@ -13,6 +13,8 @@ export interface AnswerSettings {
   readonly refusedShare: number
   readonly truncatedShare: number
   readonly erroredShare: number
+  /** Of requests with a server tool that are not continued ones: pause once, after a first use of it. */
+  readonly pausedShare: number
 }
 
 export type SimulatedAnswer =
@@ -20,11 +22,12 @@ export type SimulatedAnswer =
   | {
       readonly kind: 'answered'
       readonly content: readonly JsonObject[]
-      readonly stopReason: 'end_turn' | 'max_tokens' | 'tool_use' | 'refusal'
+      readonly stopReason: 'end_turn' | 'max_tokens' | 'tool_use' | 'refusal' | 'pause_turn'
       /** Thinking included. */
       readonly outputTokens: number
       /** Null where the model did not think. */
       readonly thinkingTokens: number | null
+      readonly webSearches: number
     }
 
 export interface AnswerSeeds {
@@ -56,16 +59,20 @@ export function simulateAnswer(
   settings: AnswerSettings,
 ): SimulatedAnswer {
   const fate = seededRandom(seeds.call)()
-  const { erroredShare, refusedShare, truncatedShare } = settings
+  const { erroredShare, refusedShare, truncatedShare, pausedShare } = settings
   if (fate < erroredShare) return { kind: 'errored' }
   const isRefused = fate < erroredShare + refusedShare
-  const isTruncated = !isRefused && fate < erroredShare + refusedShare + truncatedShare
+  const cutBelow = erroredShare + refusedShare + truncatedShare
+  const isTruncated = !isRefused && fate < cutBelow
+  const tool = isContinued(request) ? null : serverTool(request)
+  const isPaused = tool !== null && fate >= cutBelow && fate < cutBelow + pausedShare
 
   const random = seededRandom(seeds.content)
   const maxTokens = Number(request['max_tokens'])
   // `max_tokens: 0` only warms the cache (claude-api.md 3.9).
   if (maxTokens === 0) {
-    return { kind: 'answered', content: [], stopReason: 'max_tokens', outputTokens: 0, thinkingTokens: null }
+    const nothing = { content: [], outputTokens: 0, thinkingTokens: null, webSearches: 0 }
+    return { kind: 'answered', stopReason: 'max_tokens', ...nothing }
   }
   if (isRefused) {
     const content = [{ type: 'text', text: 'Simulated refusal; no model was called.' }]
@@ -75,12 +82,16 @@ export function simulateAnswer(
       stopReason: 'refusal',
       outputTokens: Math.min(9, maxTokens),
       thinkingTokens: null,
+      webSearches: 0,
     }
   }
 
   const said = isTruncated
     ? { content: [textOf(maxTokens, random)], tokens: maxTokens, stopReason: 'max_tokens' as const }
-    : sayOf(request, maxTokens, random, settings)
+    : isPaused
+      ? pauseIn(tool, maxTokens, random)
+      : sayOf(request, maxTokens, random, settings)
+  const webSearches = isPaused && tool['name'] === 'web_search' ? 1 : 0
   if (!thinks(request, model)) {
     return {
       kind: 'answered',
@@ -88,6 +99,7 @@ export function simulateAnswer(
       stopReason: said.stopReason,
       outputTokens: said.tokens,
       thinkingTokens: null,
+      webSearches,
     }
   }
   // Thinking takes of the room that the answer leaves: it adapts.
@@ -105,13 +117,14 @@ export function simulateAnswer(
     stopReason: said.stopReason,
     outputTokens: said.tokens + thinkingTokens,
     thinkingTokens,
+    webSearches,
   }
 }
 
 interface Said {
   readonly content: readonly JsonObject[]
   readonly tokens: number
-  readonly stopReason: 'end_turn' | 'max_tokens' | 'tool_use'
+  readonly stopReason: 'end_turn' | 'max_tokens' | 'tool_use' | 'pause_turn'
 }
 
 function sayOf(request: JsonObject, maxTokens: number, random: () => number, settings: AnswerSettings): Said {
@@ -119,9 +132,7 @@ function sayOf(request: JsonObject, maxTokens: number, random: () => number, set
   if (tool !== null) {
     const input = schemaValue(tool['input_schema'] ?? {}, random)
     const { tokens } = jsonTokens(input)
-    const id = `toolu_01${Math.floor(random() * 2 ** 48)
-      .toString(36)
-      .padStart(22, 'S')}`
+    const id = `toolu_01${tokenOf(random)}`
     const use = { type: 'tool_use', id, name: tool['name'] ?? '', input: isObject(input) ? input : {} }
     return tokens <= maxTokens
       ? { content: [use], tokens, stopReason: 'tool_use' }
@@ -144,6 +155,43 @@ function sayOf(request: JsonObject, maxTokens: number, random: () => number, set
     tokens,
     stopReason: wanted > maxTokens ? 'max_tokens' : 'end_turn',
   }
+}
+
+/** What the service runs itself, and may pause in (claude-api.md 2.8). */
+const SERVER_TOOL = /^(web_search|web_fetch|code_execution)_\d/
+const PAUSE_TOKENS = 60
+
+function serverTool(request: JsonObject): JsonObject | null {
+  const { tools } = request
+  if (!Array.isArray(tools)) return null
+  return tools.filter(isObject).find((tool) => SERVER_TOOL.test(String(tool['type']))) ?? null
+}
+
+/** A conversation that ends with the assistant goes on where it paused. */
+function isContinued(request: JsonObject): boolean {
+  const { messages } = request
+  const last = Array.isArray(messages) ? messages.at(-1) : null
+  return isObject(last) && last['role'] === 'assistant'
+}
+
+function pauseIn(tool: JsonObject, maxTokens: number, random: () => number): Said {
+  const name = String(tool['name'])
+  const id = `srvtoolu_01${tokenOf(random)}`
+  return {
+    content: [
+      { type: 'text', text: 'Simulated first part; no model was called. ' },
+      { type: 'server_tool_use', id, name, input: { query: 'simulated' } },
+      { type: `${name}_tool_result`, tool_use_id: id, content: [] },
+    ],
+    tokens: Math.min(PAUSE_TOKENS, maxTokens),
+    stopReason: 'pause_turn',
+  }
+}
+
+function tokenOf(random: () => number): string {
+  return Math.floor(random() * 2 ** 48)
+    .toString(36)
+    .padStart(22, 'S')
 }
 
 function textOf(tokens: number, random: () => number): JsonObject {

@@ -80,6 +80,7 @@ export const LOCAL_SETTINGS: LocalSettings = {
   refusedShare: 0,
   truncatedShare: 0,
   erroredShare: 0,
+  pausedShare: 0,
 }
 
 /** `batches/serve-batches.ts`, handed in by the wiring. */
@@ -320,7 +321,7 @@ class LocalMessages implements Messages, RowExecutor<LocalEffects> {
         cacheWrite1hTokens: bill.write1hTokens,
         cacheReadTokens: bill.readTokens,
         outputTokens: answer.outputTokens,
-        webSearchRequests: 0,
+        webSearchRequests: answer.webSearches,
         tier: context.tier,
         inferenceGeo,
         speed: isFast ? 'fast' : 'standard',
@@ -426,7 +427,8 @@ function usageOf(
     },
     output_tokens: answer.outputTokens,
     output_tokens_details: answer.thinkingTokens === null ? null : { thinking_tokens: answer.thinkingTokens },
-    server_tool_use: null,
+    server_tool_use:
+      answer.webSearches === 0 ? null : { web_search_requests: answer.webSearches, web_fetch_requests: 0 },
     service_tier: tier,
     inference_geo: inferenceGeo,
     ...(isFast ? { speed: 'fast' } : {}),

@@ -34,8 +34,12 @@ const text = (value: string, ttl?: '5m' | '1h') =>
     ? { type: 'text', text: value, cache_control: { type: 'ephemeral', ttl } }
     : { type: 'text', text: value }
 
-test('a plain request is accepted', () => {
+test('a plain request is accepted, and so is one that goes on where a server tool paused', () => {
   assert.equal(refused({}), null)
+  const use = { type: 'server_tool_use', id: 'srvtoolu_1', name: 'web_search', input: {} }
+  const messages = [{ role: 'user', content: 'Look it up.' }]
+  const paused = { role: 'assistant', content: [{ type: 'text', text: 'I look.' }, use] }
+  assert.equal(refused({ model: 'claude-opus-5', messages: [...messages, paused] }), null)
 })
 
 for (const [cause, changes, message] of [

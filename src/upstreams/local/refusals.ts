@@ -111,10 +111,16 @@ function modelProblem(request: JsonObject, model: Model, context: RefusalContext
     }
   }
   const last = (request['messages'] as readonly Json[]).at(-1)
-  if (isObject(last) && last['role'] === 'assistant' && !parameters.prefill) {
+  if (isObject(last) && last['role'] === 'assistant' && !parameters.prefill && !isPausedTurn(last)) {
     return 'This model does not support assistant message prefill. The conversation must end with a user message.'
   }
   return null
+}
+
+/** A turn that paused in a server tool is sent back as it is and goes on (claude-api.md 2.6, `pause_turn`). */
+function isPausedTurn({ content }: JsonObject): boolean {
+  const end = Array.isArray(content) ? content.at(-1) : null
+  return isObject(end) && /tool_(use|result)$/.test(String(end['type']))
 }
 
 /** Marks and empty text (claude-api.md 3.1). */

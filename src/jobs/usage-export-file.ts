@@ -8,10 +8,10 @@ import {
   exportRow,
   type UsageExport,
 } from '../core/usage-export.ts'
-import { loadExportNames } from '../facts/usage-export.ts'
-import { openCsv } from '../jobs/csv.ts'
-import { jsonFault } from '../jobs/jsonl.ts'
-import { readWholeText } from '../jobs/text-file.ts'
+import { loadExportNames } from '../facts/usage-exports.ts'
+import { openCsv } from './csv.ts'
+import { jsonFault } from './jsonl.ts'
+import { readWholeText } from './text-file.ts'
 
 /** No row of an export comes near it: a longer one opens a quote that is never closed. */
 const RECORD_BYTES_MAX = 1 << 20
