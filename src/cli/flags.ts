@@ -32,6 +32,7 @@ export type CommandName =
   | 'cancel'
   | 'report'
   | 'doctor'
+  | 'recover'
   | 'reconcile'
   | 'models'
   | 'demo'
@@ -285,6 +286,24 @@ export const COMMANDS: readonly Command[] = [
       ['tithe doctor --spend 0.05 --upstream anthropic', 'on a real key; asks before it spends'],
       ['tithe doctor --spend 0.05 --json', 'on the embedded upstream: simulated, and free'],
     ],
+  },
+  {
+    name: 'recover',
+    summary: 'rebuild a lost run from the batches of the workspace',
+    doc:
+      'For a home that is gone: lists the batches of the workspace, finds those whose custom_ids are of this job, and rebuilds ' +
+      'the run with their results and what they cost. Sends nothing. Rows that no batch has answered wait for resume.',
+    args: [JOB],
+    flags: [
+      { flags: '--run <run>', doc: 'which run, when several fit the job: its id or a beginning of it' },
+      {
+        flags: '--accept-unknown',
+        doc: 'do not wait for batches that cannot be read: rows that they may have answered can be sent, and paid for, again',
+      },
+      ...JOB_FLAGS,
+      ...UPSTREAM_FLAGS,
+    ],
+    examples: [['tithe recover job.yaml --upstream anthropic', 'the home was lost, the batches were not']],
   },
   {
     name: 'models',

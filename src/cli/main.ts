@@ -19,6 +19,7 @@ const MODULES: Readonly<Record<CommandName, () => Promise<CommandModule>>> = {
   cancel: () => import('./commands/cancel.ts'),
   report: () => import('./commands/report.ts'),
   doctor: () => import('./commands/doctor.ts'),
+  recover: () => import('./commands/recover.ts'),
   reconcile: () => import('./commands/reconcile.ts'),
   models: () => import('./commands/models.ts'),
   demo: () => import('./commands/demo.ts'),

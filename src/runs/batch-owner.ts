@@ -67,7 +67,8 @@ async function readOwner(context: RunContext, batchId: string): Promise<BatchOwn
       const line = parseResultLine(Buffer.from(bytes).toString('utf8'))
       const id = line === null ? null : parseCustomId(line.customId)
       if (id?.run === context.run.id && known.has(id.submission)) return { submission: id.submission }
-      lines += 1
+      // A line that cannot be read proves nothing.
+      if (line !== null) lines += 1
       if (lines === FOREIGN_LINES_MAX) break
     }
   } catch (error) {

@@ -21,7 +21,7 @@ export async function lookAtDeadline(context: RunContext): Promise<DeadlineDecis
   const submissions = await context.submissions()
   const deadlineAt = deadlineOf(context.run, firstIntentAt(submissions), settings.withinMs)
   if (deadlineAt === null) return NOTHING
-  const known = await context.deadlineEvents()
+  const known = await context.eventKinds()
   const counts = await context.deps.store.runs.counts(context.run.id)
   const openRows = counts.pending + counts.submitted
   const decision = deadlineDecision({
@@ -40,6 +40,24 @@ export async function lookAtDeadline(context: RunContext): Promise<DeadlineDecis
   if (decision.phase === 'late' && !known.has(DEADLINE_EVENTS.missed))
     await miss(context, deadlineAt, openRows)
   return decision
+}
+
+/** Rows that came in the very look in which the time ran out: no look before it was late, and none after it sees them open. */
+export async function announceLateEnd(context: RunContext): Promise<void> {
+  const { settings, plan, run, deps } = context
+  if (settings.withinMs === null || plan.chosen.startsWith('realtime')) return
+  if ((await context.deadlineEvents()).has(DEADLINE_EVENTS.missed)) return
+  const submissions = await context.submissions()
+  const deadlineAt = deadlineOf(run, firstIntentAt(submissions), settings.withinMs)
+  if (deadlineAt === null) return
+  const deciding = new Set(submissions.flatMap((one) => (one.isDuplicate ? [] : [one.number])))
+  const ends = (await deps.store.runs.events(run.id)).filter(
+    (event) => event.kind === 'ingested' && deciding.has(event.submission),
+  )
+  const lastAt = ends.reduce<Instant | null>((at, end) => (at === null || end.at > at ? end.at : at), null)
+  if (lastAt === null || lastAt <= deadlineAt) return
+  const message = `THE DEADLINE IS MISSED: the last rows came ${formatDuration(lastAt - deadlineAt)} after ${formatTimestamp(deadlineAt).slice(0, 19)}Z`
+  await context.addEvent(DEADLINE_EVENTS.missed, message)
 }
 
 export function firstIntentAt(submissions: readonly SubmissionRecord[]): Instant | null {

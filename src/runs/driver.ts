@@ -9,7 +9,7 @@ import { settingsFromJson } from '../core/job.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
 import { nextWave, probeProblem, type WaveSummary } from '../core/waves.ts'
 import type { RunRecord, RunState, SubmissionRecord } from '../stores/store.ts'
-import { lookAtDeadline, withdrawForDeadline } from './deadline.ts'
+import { announceLateEnd, lookAtDeadline, withdrawForDeadline } from './deadline.ts'
 import { endGivenUp } from './give-up.ts'
 import { ingest } from './ingest.ts'
 import { accountLatecomers } from './latecomers.ts'
@@ -17,6 +17,7 @@ import { poll } from './poll.ts'
 import { progressOf } from './progress.ts'
 import { answerInRealtime, REALTIME_CONCURRENCY } from './realtime.ts'
 import { LOOK_AGAIN_MS, reconcile } from './reconcile.ts'
+import { RECOVERY_EVENTS } from './recovery-events.ts'
 import { releaseWave } from './release-wave.ts'
 import { budgetInForce, setBudget } from './run-budget.ts'
 import { LEASE_MS, RunContext, unfenced } from './run-context.ts'
@@ -42,6 +43,8 @@ export interface DriveOptions {
   readonly onceUntilChange?: boolean
   /** Asks the upstream to cancel what is open and ends the rows that were not sent; what is done is kept. */
   readonly cancel?: boolean
+  /** Reads the results of what has ended and stops with this reason: nothing is sent. */
+  readonly ingestOnly?: string
   /** Goes on although the probe was bad, or with another budget: a human has decided. */
   readonly acceptProbe: boolean
   readonly budget?: BudgetLimit
@@ -73,6 +76,9 @@ export async function drive(runId: string, deps: RunDeps, options: DriveOptions)
 async function loop(context: RunContext, options: DriveOptions): Promise<DriveEnd> {
   const { deps, run } = context
   const patience = new Patience(context, options)
+  if (options.ingestOnly === undefined && (await isHalfRecovered(context))) {
+    return stop(context, `its batches are not all known: 'tithe recover' goes on where it stopped`)
+  }
   for (;;) {
     deps.signal.throwIfAborted()
     const round = await patience.take(() => goRound(context, options))
@@ -87,6 +93,12 @@ async function loop(context: RunContext, options: DriveOptions): Promise<DriveEn
       throw new TitheError('nothing_due', `run ${run.id} has open work but nothing that will come due`)
     await deps.runtime.clock.sleepUntil(until, deps.signal)
   }
+}
+
+/** A run that is being rebuilt sends nothing before it is known what its batches have answered. */
+async function isHalfRecovered(context: RunContext): Promise<boolean> {
+  const kinds = await context.eventKinds()
+  return kinds.has(RECOVERY_EVENTS.begun) && !kinds.has(RECOVERY_EVENTS.complete)
 }
 
 /** What one look at a run came to. */
@@ -128,6 +140,7 @@ async function goRound(context: RunContext, options: DriveOptions): Promise<Roun
     context.deps.signal.throwIfAborted()
   }
   if (acted) return { kind: 'acted' }
+  if (options.ingestOnly !== undefined) return { kind: 'stop', reason: options.ingestOnly }
   const decision = await decideWave(context, options)
   switch (decision.kind) {
     case 'stop':
@@ -192,6 +205,7 @@ async function checkWorkspace(context: RunContext): Promise<StopReason> {
 
 /** Every row has its outcome: what may have been paid beside is looked for before the run is called over. */
 async function conclude(context: RunContext): Promise<Round> {
+  await announceLateEnd(context)
   const { accounted, awaited } = await accountLatecomers(context)
   if (accounted > 0) return { kind: 'acted' }
   if (awaited === null) return { kind: 'over' }
@@ -284,7 +298,10 @@ async function decideWave(context: RunContext, options: DriveOptions): Promise<N
     rowsInFlightMax: Math.max(1, rowsInFlightMax(tier.queuedRowsMax) - counts.submitted),
   })
   if (decision.kind === 'done') {
-    assert(counts.pending + counts.submitted === 0, 'a run that is done has no row without an outcome')
+    const open = counts.pending + counts.submitted
+    // What another driver was in the middle of when it took the run and died looks like the end to this one.
+    if (open > 0) await context.renewLease()
+    assert(open === 0, 'a run that is done has no row without an outcome')
     return decision
   }
   if (decision.kind === 'wait') return { kind: 'wait', until: decision.until }
@@ -392,6 +409,8 @@ async function giveUp(context: RunContext, stale: SubmissionRecord, reason: stri
   const submission = (await context.submissions()).find((one) => one.number === stale.number)!
   if (!isOpen(submission.state)) return true
   if (submission.state === 'submitting' || context.workspaceSeen(context.workspace) !== 'same') return false
+  // Results of a batch that has ended are paid for, and may be whole the next time: they are given up when asked again.
+  if (submission.state === 'ended' && reason !== context.run.stopReason) return false
   await record(context, submission, 'gone', reason, { because: reason })
   await endGivenUp(context, { ...submission, state: 'lost' })
   context.deps.emit({ kind: 'note', message: `submission ${submission.number} is given up: ${reason}` })

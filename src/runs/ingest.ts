@@ -54,6 +54,12 @@ export async function ingest(context: RunContext, submission: SubmissionRecord):
   let read: Reading
   for (let tries = 1; ; tries++) {
     read = await readResults(context, submission)
+    const conflict = conflictIn(submission, read)
+    if (conflict !== null) {
+      // A run that was stopped for this very reason and goes on was looked at.
+      if (conflict !== run.stopReason) return conflict
+      note(conflict)
+    }
     const [first] = await deps.store.runs.missingResults(run.id, submission.number, 1)
     if (first === undefined) break
     if (tries === READ_TRIES) {
@@ -66,19 +72,19 @@ export async function ingest(context: RunContext, submission: SubmissionRecord):
   }
   const tally = await tallyOf(context, submission, read)
   if (tally !== null) note(`${results}: ${tally}`)
-  const [first] = read.conflicts
-  if (first !== undefined) {
-    const reason = `${read.conflicts.length} rows of batch ${submission.upstreamBatchId} came with two different results; the first is kept (row ${first} is one)`
-    // A run that was stopped for this very reason and goes on was looked at.
-    if (reason !== run.stopReason) return reason
-    note(reason)
-  }
   const detail = tally === null ? `${submission.rows} rows` : `${submission.rows} rows; ${tally}`
   await record(context, submission, 'ingested', detail, {
     because: 'every row has its result',
   })
   deps.emit({ kind: 'ingested', submission: { ...submission, state: 'ingested' } })
   return null
+}
+
+/** Told at once, also of a file that is short: the next reading need not show it again. */
+function conflictIn(submission: SubmissionRecord, { conflicts }: Reading): string | null {
+  const [first] = conflicts
+  if (first === undefined) return null
+  return `${conflicts.length} rows of batch ${submission.upstreamBatchId} came with two different results; the first is kept (row ${first} is one)`
 }
 
 /** There is no results file: because the batch is gone, or its results are, or for no reason that can be seen. */

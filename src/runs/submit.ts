@@ -12,6 +12,8 @@ import { type MarksByGroup, type RunContext, unfenced } from './run-context.ts'
 
 const ENVELOPE_BYTES = Buffer.byteLength('{"requests":[]}')
 const BACK_OFF_MS = MINUTE_MS
+/** From an intent to the last bytes of its create; longer, and the intent is dated anew. */
+const LONG_CREATE_MS = MINUTE_MS
 /** A `retry-after` of nothing would be asking without end. */
 const WAIT_MIN_MS = SECOND_MS / 10
 
@@ -282,8 +284,29 @@ function bodyOf(context: RunContext, submission: SubmissionRecord, counted: Coun
       // Asked before the last bytes leave: a driver that slept on the way may have been taken for dead, and another may
       // have sent these rows by now. Without them nothing is created.
       await context.renewLease()
+      await dateAnew(context, submission)
     },
   }
+}
+
+/**
+ * A batch cannot exist before the last bytes of its create have left. Where that took long, by a slow upload or a machine that
+ * slept, the intent is dated anew just before: when a create was sent decides when it is presumed lost.
+ */
+async function dateAnew(context: RunContext, submission: SubmissionRecord): Promise<void> {
+  const { deps, run, fence } = context
+  const now = context.now()
+  const takenMs = now - (submission.intentAt ?? now)
+  if (takenMs >= 0 && takenMs <= LONG_CREATE_MS) return
+  const newest = await deps.upstream.listBatches({ limit: 1 })
+  const { date } = newest.headers
+  const change = {
+    newestIdBefore: newest.first_id,
+    serverIntentAt: date,
+    // Without the server's time, ours is what its age is reckoned by.
+    ...(date === null ? { intentAt: now } : {}),
+  }
+  unfenced(await deps.store.runs.touchSubmission(run.id, fence, submission.number, change), run.id)
 }
 
 async function* renderSubmission(context: RunContext, submission: SubmissionRecord) {

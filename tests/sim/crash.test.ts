@@ -1,39 +1,75 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { SECOND_MS } from '../../src/core/instant.ts'
+import { HOUR_MS, MINUTE_MS, plusMs, SECOND_MS } from '../../src/core/instant.ts'
+import { REALTIME_CONCURRENCY } from '../../src/runs/realtime.ts'
 import type { Upstream } from '../../src/upstreams/upstream.ts'
-import { driveWorld, finalState, openWorld, RUN, type World, withUpstream } from './harness.ts'
+import {
+  addRun,
+  driveWorld,
+  finalState,
+  openEmptyWorld,
+  openWorld,
+  RUN,
+  SETTINGS,
+  type World,
+  withUpstream,
+} from './harness.ts'
+import { judge } from './verdict.ts'
+import { newWatch, watchRun, watchService, watchStore } from './watch.ts'
 
 // A driver that dies before or after each of its writing calls in turn, and a second one that goes on. Every crash point is
 // tried, not a sample: the dangerous ones are few and nobody knows all of them.
 
 /** Shared contexts just long enough to be cached: hundreds of worlds are made. */
 const request = (ordinal: number) => ({
-  system: [{ type: 'text', text: `handbook ${ordinal % 2}. `.repeat(500) }],
+  system: [{ type: 'text', text: `handbook ${ordinal % 2}. `.repeat(400) }],
 })
-const OPTIONS = { rows: 62, request, local: { erroredShare: 0.05 } }
+/** A primer, batches that are late, rows that fail or are cut and go again, and a deadline that cancels the rest. */
+const EVERYTHING = {
+  rows: 12,
+  request,
+  shape: 'everything',
+  settings: { ...SETTINGS, withinMs: 150 * MINUTE_MS, onTruncated: 'retry' as const },
+  local: { seed: 2, batchLatencyMs: [20 * MINUTE_MS, 5 * HOUR_MS], erroredShare: 0.3, truncatedShare: 0.15 },
+}
 
-test('whichever call a driver dies in, the next one ends the run with the same rows and the same bill', async () => {
-  const undisturbed = await openWorld(OPTIONS)
-  const { calls } = await driveWorld(undisturbed)
-  const expected = await finalState(undisturbed)
-  assert.equal(expected.invoice.equal, true, expected.invoice.differences.join('\n'))
-  assert.ok(calls > 100, `the run makes ${calls} calls`)
-  assert.match(JSON.stringify(await undisturbed.store.runs.submissions(RUN)), /"kind":"primer"/)
+async function openEverything() {
+  const watch = newWatch()
+  const bare = await openEmptyWorld(EVERYTHING.local)
+  const world: World = { ...bare, store: watchStore(bare.store, watch) }
+  await addRun(world, RUN, EVERYTHING)
+  const upstream = watchRun(world, RUN, watchService(world, watch, null), watch, null, 5 * MINUTE_MS)
+  return { world, watch, upstream }
+}
+
+test('whichever call a driver dies in, before it or after it, the next one ends the run with every row done and paid once', async () => {
+  const undisturbed = await openEverything()
+  const { calls } = await driveWorld(undisturbed.world, { upstream: undisturbed.upstream })
+  const submissions = await undisturbed.world.store.runs.submissions(RUN)
+  assert.deepEqual(
+    new Set(submissions.map((one) => one.kind)),
+    new Set(['primer', 'bulk', 'retry', 'realtime']),
+  )
+  assert.ok(Math.max(...submissions.map((one) => one.wave)) >= 4, 'a primer and three waves more')
+  assert.ok(
+    submissions.some((one) => one.cancelInitiatedAt !== null),
+    'the deadline cancels a batch',
+  )
+  assert.ok(calls > 80, `the run makes ${calls} calls`)
   let crashes = 0
   for (let call = 1; call <= calls; call++) {
     for (const when of ['before', 'after'] as const) {
-      const world = await openWorld(OPTIONS)
-      const first = await driveWorld(world, { crash: { call, when } })
+      const { world, watch, upstream } = await openEverything()
+      const first = await driveWorld(world, { upstream, crash: { call, when } })
       if (first.end !== 'crashed') continue
       crashes += 1
-      const { end } = await driveWorld(world)
       const where = `a crash ${when} call ${call}`
-      assert.deepEqual(end, { kind: 'finished' }, where)
-      const final = await finalState(world)
-      assert.equal(final.invoice.equal, true, `${where}: ${final.invoice.differences.join('\n')}`)
-      assert.equal(final.invoice.lines, expected.invoice.lines, `${where}: no row is answered twice`)
-      assert.deepEqual(final.counts, expected.counts, where)
+      assert.deepEqual((await driveWorld(world, { upstream })).end, { kind: 'finished' }, where)
+      const run = { id: RUN, rows: 12, settings: EVERYTHING.settings, isCanceled: false, isStuck: false }
+      const lostMax = REALTIME_CONCURRENCY
+      const verdict = await judge(world, [run], watch, { lostMax, gone: new Set(), landedTooLate: false })
+      assert.deepEqual([...watch.violations, ...verdict.violations], [], where)
+      await world.local.close()
     }
   }
   assert.ok(crashes >= calls, `${crashes} crashes`)
@@ -91,4 +127,35 @@ test('in realtime a crash loses no row, and pays again at most for the calls tha
     assert.equal(invoice.entries, 12, where)
     assert.ok(invoice.lines <= 12 + 8, `${where}: ${invoice.lines} calls`)
   }
+})
+
+test('a driver that wakes up after another has taken its run, and died in any call, is told so and breaks nothing', async () => {
+  let taken = 0
+  for (let call = 1; call <= 8; call++) {
+    for (let crash = 1; crash <= 8; crash++) {
+      const world = await openWorld({ rows: 3, request, settings: { cache: 'off' } })
+      let creates = 0
+      const upstream = withUpstream(world, (local) => ({
+        async createBatch(body, context) {
+          creates += 1
+          return creates === 1 ? { kind: 'ambiguous', reason: 'timeout' } : local.createBatch(body, context)
+        },
+      }))
+      const meanwhile = async () => {
+        await world.clock.sleepUntil(plusMs(world.clock.now(), HOUR_MS))
+        await driveWorld(world, { upstream, crash: { call: crash, when: 'after' } })
+      }
+      const where = `another died in call ${crash} while this one slept after call ${call}`
+      try {
+        await driveWorld(world, { upstream, pause: { call, when: 'after', meanwhile } })
+      } catch (error) {
+        assert.equal((error as { code?: string }).code, 'run_taken', `${where}: ${(error as Error).stack}`)
+        taken += 1
+      }
+      assert.deepEqual((await driveWorld(world, { upstream })).end, { kind: 'finished' }, where)
+      const { invoice } = await finalState(world)
+      assert.equal(invoice.equal, true, `${where}: ${invoice.differences.join('\n')}`)
+    }
+  }
+  assert.ok(taken > 20, `${taken} were taken`)
 })

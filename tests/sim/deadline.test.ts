@@ -158,6 +158,31 @@ test('a driver that dies at any of its calls while a deadline is being kept lose
   assert.ok(crashes > 30, String(crashes))
 })
 
+test('rows that come in the very look in which the time runs out are late, and that is said', async () => {
+  const world = await openWorld({
+    rows: 12,
+    settings: { withinMs: 150 * MINUTE_MS, onTruncated: 'retry' },
+    request: (ordinal) => ({ system: [{ type: 'text', text: `handbook ${ordinal % 2}. `.repeat(400) }] }),
+    local: {
+      seed: 1,
+      batchLatencyMs: [20 * MINUTE_MS, 5 * HOUR_MS],
+      erroredShare: 0.3,
+      truncatedShare: 0.15,
+    },
+  })
+  const upstream = withUpstream(world, (local) => ({
+    async retrieveBatch(id) {
+      const answer = await local.retrieveBatch(id)
+      return answer && { ...answer, headers: { ...answer.headers, retryAfterMs: 5 * MINUTE_MS } }
+    },
+  }))
+  const { end, events } = await driveWorld(world, { upstream })
+  assert.deepEqual(end, FINISHED)
+  const late = (await finishedAt(world)) - START - 150 * MINUTE_MS
+  assert.ok(late > 0 && late < MINUTE_MS, `${late} ms late`)
+  assert.match(notes(events), /THE DEADLINE IS MISSED: the last rows came \d+ ms after/)
+})
+
 async function finishedAt(world: World): Promise<Instant> {
   return (await world.store.runs.findRuns(RUN))[0]!.finishedAt!
 }

@@ -9,6 +9,7 @@ import { planJob, profileCuts } from '../../src/core/plan-job.ts'
 import { planJson } from '../../src/core/plan-json.ts'
 import { promptBlocks } from '../../src/core/prompt.ts'
 import type { InputRow } from '../../src/core/rows.ts'
+import type { RunPlan } from '../../src/core/run-plan.ts'
 import { estimateBlocks, tokenMeasurer } from '../../src/core/token-estimate.ts'
 import { loadCatalogue } from '../../src/facts/load.ts'
 import { loadPriors } from '../../src/facts/priors.ts'
@@ -55,6 +56,8 @@ export interface WorldOptions {
   readonly request?: (ordinal: number) => Partial<InputRow['request']>
   /** Rows whose betas differ go into separate batches. */
   readonly betas?: (ordinal: number) => readonly string[]
+  /** Runs that say the same have the same plan. */
+  readonly shape?: string
 }
 
 export const SETTINGS: JobSettings = {
@@ -108,8 +111,19 @@ export function* simRows({ rows = 70, handbooks = 2, request, betas }: WorldOpti
 
 /** A world in which a run is planned, stored and ready to be driven. */
 export async function openWorld(options: WorldOptions = {}): Promise<World> {
+  const world = await openEmptyWorld(options.local)
+  await addRun(world, RUN, options)
+  return world
+}
+
+const measurer = tokenMeasurer(countText, () => null, facts.media)
+const priors = loadPriors()
+/** By shape: planning is a good part of what a small world costs. */
+const plans = new Map<string, RunPlan>()
+
+/** A service without batches, and a home without runs. */
+export async function openEmptyWorld(settings: Partial<LocalSettings> = {}): Promise<World> {
   const clock = virtualClock(START)
-  const measurer = tokenMeasurer(countText, () => null, facts.media)
   const local = await openLocalUpstream({
     file: ':memory:',
     clock,
@@ -118,12 +132,21 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     countTokens: (request, model) => estimateBlocks(request, promptBlocks(request), model, measurer, facts),
     checkRequest: () => [],
     serveBatches,
-    settings: { batchLatencyMs: [45_000], ...options.local },
+    settings: { batchLatencyMs: [45_000], ...settings },
   })
-  const store = openMemoryStore()
+  return { clock, store: openMemoryStore(), local }
+}
+
+/** Plans a run and stores it, ready to be driven. */
+export async function addRun(
+  { store }: Pick<World, 'store'>,
+  id: string,
+  options: WorldOptions,
+): Promise<void> {
+  const settings = { ...SETTINGS, ...options.settings }
   await store.runs.createRun({
-    id: RUN,
-    fingerprint: 'sim',
+    id,
+    fingerprint: `sim ${id}`,
     name: 'sim',
     jobPath: null,
     createdAt: START,
@@ -134,29 +157,30 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     upstreamKind: 'local',
     organizationId: null,
     workspaceId: null,
-    settingsJson: settingsToJson({ ...SETTINGS, ...options.settings }),
+    settingsJson: settingsToJson(settings),
     planJson: '{}',
     rows: 0,
   })
-  const lease = await store.runs.acquireLease(RUN, 'preparing', START, plusMs(START, HOUR_MS))
+  const lease = await store.runs.acquireLease(id, 'preparing', START, plusMs(START, HOUR_MS))
   assert.ok(lease.kind === 'held')
   async function* rows() {
     yield* simRows(options)
   }
-  const priors = loadPriors()
   const prepared = await prepareRows(
     rows(),
     new RowDescriber({ catalogue, measurer, facts, at: START }),
     profileJob(profileCuts(catalogue, START, priors)),
     'exact',
-    new StoreSink(store, RUN, lease.fence),
+    new StoreSink(store, id, lease.fence),
   )
-  const settings = { ...SETTINGS, ...options.settings }
-  const plan = planJob({ profile: prepared.profile, settings, catalogue, at: START, priors })
-  await assignGroups(store, RUN, lease.fence, plan)
-  await store.runs.startRun(RUN, lease.fence, JSON.stringify(planJson(plan)), prepared.rows)
-  await store.runs.releaseLease(RUN, lease.fence)
-  return { clock, store, local }
+  const { shape } = options
+  const plan =
+    (shape === undefined ? undefined : plans.get(shape)) ??
+    planJob({ profile: prepared.profile, settings, catalogue, at: START, priors })
+  if (shape !== undefined) plans.set(shape, plan)
+  await assignGroups(store, id, lease.fence, plan)
+  await store.runs.startRun(id, lease.fence, JSON.stringify(planJson(plan)), prepared.rows)
+  await store.runs.releaseLease(id, lease.fence)
 }
 
 /** The local upstream with some methods of its own replaced. */
@@ -185,7 +209,7 @@ const leaseClock: Clock = {
 }
 
 /** Dying around a call that only reads is dying before the next one that writes: such calls are not crash points. */
-const READS: ReadonlySet<PropertyKey> = new Set([
+export const READS: ReadonlySet<PropertyKey> = new Set([
   'attemptCounts',
   'attemptsOf',
   'batchResults',
@@ -229,17 +253,20 @@ export interface Driven {
   readonly events: readonly RunEvent[]
 }
 
-/** Drives the run in a process of its own, which may die. */
-export async function driveWorld(
-  world: World,
-  options: {
-    crash?: CrashPoint
-    pause?: Pause
-    upstream?: Upstream
-    drive?: Partial<DriveOptions>
-    deps?: Partial<RunDeps>
-  } = {},
-): Promise<Driven> {
+export interface DriveWorldOptions {
+  /** `RUN` when left out. */
+  readonly run?: string
+  readonly crash?: CrashPoint
+  readonly pause?: Pause
+  readonly upstream?: Upstream
+  readonly drive?: Partial<DriveOptions>
+  /** What else is different for this driver; `through` is given what it would have, crashes included. */
+  readonly deps?: Partial<RunDeps>
+  readonly through?: (deps: RunDeps) => RunDeps
+}
+
+/** Drives a run in a process of its own, which may die. */
+export async function driveWorld(world: World, options: DriveWorldOptions = {}): Promise<Driven> {
   let calls = 0
   let dead = false
   const mortal = <T extends object>(target: T): T =>
@@ -292,7 +319,11 @@ export async function driveWorld(
     ...options.deps,
   }
   try {
-    const end = await drive(RUN, deps, { once: false, acceptProbe: false, ...options.drive })
+    const end = await drive(options.run ?? RUN, options.through?.(deps) ?? deps, {
+      once: false,
+      acceptProbe: false,
+      ...options.drive,
+    })
     return { end, calls, events }
   } catch (error) {
     if (!(error instanceof Crash)) throw error

@@ -318,3 +318,49 @@ test('what does not add up in a results file is said and kept, whatever it is', 
   assert.match(ingested[0]!.detail, /no row that was sent/)
   assert.equal((await finalState(world)).counts.succeeded, 20)
 })
+
+test('a line that cannot be read does not make a lost create foreign', async () => {
+  const world = await openWorld({ rows: 40 })
+  let creates = 0
+  let readings = 0
+  const upstream = withUpstream(world, (local) => ({
+    async createBatch(body, context) {
+      const answer = await local.createBatch(body, context)
+      creates += 1
+      return creates === 1 ? { kind: 'ambiguous', reason: 'the connection was lost' } : answer
+    },
+    async *batchResults(id: string) {
+      readings += 1
+      for await (const line of local.batchResults(id)) yield readings === 1 ? line.subarray(0, 20) : line
+    },
+  }))
+  assert.deepEqual((await driveWorld(world, { upstream })).end, FINISHED)
+  const { invoice } = await finalState(world)
+  assert.equal(invoice.equal, true, invoice.differences.join('\n'))
+  assert.equal(invoice.lines, 40, 'nothing was sent twice')
+})
+
+test('the age of a create counts from when it was sent: a machine that slept before it presumes nothing lost too early', async () => {
+  const world = await openWorld({ rows: 40, settings: { cache: 'off' } })
+  let creates = 0
+  const upstream = withUpstream(world, (local) => ({
+    async createBatch(body, context) {
+      creates += 1
+      if (creates > 1) return local.createBatch(body, context)
+      await world.clock.sleepUntil(plusMs(world.clock.now(), 3 * HOUR_MS))
+      const sent: Uint8Array[] = []
+      for await (const element of body.elements()) sent.push(element)
+      async function* elements() {
+        yield* sent
+      }
+      const landsAt = plusMs(world.clock.now(), 10 * MINUTE_MS)
+      void world.clock.sleepUntil(landsAt).then(() => local.createBatch({ ...body, elements }, context))
+      return { kind: 'ambiguous', reason: 'timeout' }
+    },
+  }))
+  assert.deepEqual((await driveWorld(world, { upstream })).end, FINISHED)
+  assert.equal(creates, 1)
+  const { invoice } = await finalState(world)
+  assert.equal(invoice.equal, true, invoice.differences.join('\n'))
+  assert.equal(invoice.lines, 40)
+})

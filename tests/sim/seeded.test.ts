@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { runSeed, type SeededRun } from './seeded.ts'
+import { BREAKS } from './breaks.ts'
+import { runSeed, type SeededRun } from './play-seed.ts'
+import { summaryOf } from './summary.ts'
 
-const SEEDS = 40
+// A taste of what `npm run sim` does with thousands: enough that a change which breaks a promise is seen at once.
+
+const SEEDS = 60
+/** Within so many seeds each bug must be found; `npm run sim -- --break NAME` plays them one by one. */
+const BREAK_SEEDS = 200
 
 test('in worlds drawn from seeds, with faults, crashes and second drivers, every row ends once and is paid once', async () => {
   const runs: SeededRun[] = []
@@ -11,11 +17,29 @@ test('in worlds drawn from seeds, with faults, crashes and second drivers, every
     assert.deepEqual(run.violations, [], `npm run sim -- --seed ${seed}`)
     runs.push(run)
   }
-  assert.ok(runs.filter((run) => run.faults.size > 0).length > SEEDS / 2, 'most worlds have faults')
-  assert.ok(runs.filter((run) => run.crashes > 0).length > SEEDS / 4, 'drivers die')
-  assert.ok(runs.some((run) => run.takeovers > 0))
+  const { least, kinds, crashes, takeovers, stranger_batches: strangers, compared } = summaryOf(runs)
+  assert.ok(least.rows >= 30 && least.batches >= 3 && least.prefixes >= 2 && least.faults >= 1)
+  assert.ok(Math.min(...Object.values(kinds)) >= 5, JSON.stringify(kinds))
+  assert.ok(Math.min(crashes, takeovers, strangers) > SEEDS / 4, 'drivers die, and are not alone')
+  assert.ok(compared > 0)
 })
 
 test('a seed is one world', async () => {
   assert.deepEqual(await runSeed(7), await runSeed(7))
 })
+
+test('seeds do not know of one another', async () => {
+  const alone = await runSeed(12)
+  await runSeed(11)
+  assert.deepEqual(await runSeed(12), alone)
+})
+
+for (const [name, broken] of Object.entries(BREAKS)) {
+  test(`a bug on purpose is found: ${broken.what}`, async () => {
+    for (let seed = 1; seed <= BREAK_SEEDS; seed++) {
+      const { violations } = await runSeed(seed, broken)
+      if (violations.length > 0) return
+    }
+    assert.fail(`${name} was not found in ${BREAK_SEEDS} seeds`)
+  })
+}

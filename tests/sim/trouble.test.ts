@@ -408,3 +408,50 @@ test('a batch that is 404 for a minute is neither given up by a cancel nor a rea
     assert.equal(invoice.lines, counts.succeeded)
   }
 })
+
+test('a cancel gives up no results that come short: they are paid for, and may be whole the next time', async () => {
+  const world = await openWorld({ rows: 40 })
+  await driveWorld(world, { drive: { once: true } })
+  await world.clock.sleepUntil(plusMs(world.clock.now(), HOUR_MS))
+  let readings = 0
+  const upstream = withUpstream(world, (local) => ({
+    async *batchResults(id: string) {
+      readings += 1
+      if (readings > 3) yield* local.batchResults(id)
+    },
+  }))
+  const first = await driveWorld(world, { upstream, drive: { cancel: true } })
+  assert.ok(first.end !== 'crashed' && first.end.kind === 'stopped')
+  assert.match(first.end.reason, /lack rows that were sent/)
+  assert.deepEqual((await driveWorld(world, { upstream, drive: { cancel: true } })).end, { kind: 'finished' })
+  const { counts, invoice } = await finalState(world)
+  assert.equal(invoice.equal, true, invoice.differences.join('\n'))
+  assert.equal(counts.unretrievable, 0)
+  assert.ok(counts.succeeded > 0)
+})
+
+test('a second result that differs is told, though the file was short and the next one shows it no more', async () => {
+  const world = await openWorld({ rows: 40, settings: { cache: 'off' } })
+  let readings = 0
+  const upstream = withUpstream(world, (local) => ({
+    async *batchResults(id: string) {
+      readings += 1
+      let lines = 0
+      for await (const line of local.batchResults(id)) {
+        if (readings === 1 && lines === 20) {
+          const { custom_id } = JSON.parse(Buffer.from(line).toString('utf8')) as { custom_id: string }
+          yield line
+          yield Buffer.from(JSON.stringify({ custom_id, result: { type: 'expired' } }))
+          return
+        }
+        lines += 1
+        yield line
+      }
+    },
+  }))
+  const { end } = await driveWorld(world, { upstream })
+  assert.ok(end !== 'crashed' && end.kind === 'stopped')
+  assert.match(end.reason, /1 rows .* two different results/)
+  assert.deepEqual((await driveWorld(world, { upstream })).end, { kind: 'finished' })
+  await isPaidOnce(world, 40)
+})
