@@ -318,8 +318,16 @@ export const COMMANDS: readonly Command[] = [
     summary: 'run the tickets and invoices examples on the embedded upstream',
     doc: 'Plan, progress, results and report of two real workloads. Needs no key, sends nothing anywhere.',
     args: [],
-    flags: [],
-    examples: [['tithe demo', '']],
+    flags: [
+      {
+        flags: '--chaos',
+        doc: 'one example with lost answers, refusals, cut results, an expired batch and a kill -9 instead',
+      },
+    ],
+    examples: [
+      ['tithe demo', ''],
+      ['tithe demo --chaos', 'everything that can go wrong, and what became of it'],
+    ],
   },
   {
     name: 'init',

@@ -52,6 +52,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (error instanceof AssertionError) return 2
     return 3
   } finally {
-    await session?.close()
+    // What closing cannot write, nothing refers to: rows are recorded only once their bodies are on the disk.
+    await session?.close().catch(() => {})
+    const unreached = session?.kill.unreached() ?? null
+    if (unreached !== null) terminal.say(unreached)
   }
 }
