@@ -39,7 +39,9 @@ export function refreshed(markdown: string): string {
 /** Without ids, clock times, what depends on the rows that a probe drew, and the version of the facts. */
 function comparable(text: string): string {
   return text
-    .replace(/^.*\b(batch \d|msgbatch_).*$/gm, (line) => line.replace(/[\d.]+ (kB|MB|B|s|min|h)\b/g, 'n'))
+    .replace(/^.*\b(batch \d|batch latency|msgbatch_).*$/gm, (line) =>
+      line.replace(/[\d.]+ (kB|MB|B|s|min|h)\b/g, 'n'),
+    )
     .replace(/^ {2}note: .*$/gm, (line) => line.replace(/[\d.,]+/g, 'n'))
     .replace(/\br[0-9a-v]{9}\b/g, 'run')
     .replace(/\bmsgbatch_\w+/g, 'batch')

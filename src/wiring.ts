@@ -32,9 +32,11 @@ import type { Store } from './stores/store.ts'
 import { sizeOfImage } from './tokens/image-size.ts'
 import { pdfSizes } from './tokens/pdf-sizes.ts'
 import { textCounter } from './tokens/text-counter.ts'
+import type { FaultName, ScheduledFault } from './upstreams/faults.ts'
 import type { InvoiceLine } from './upstreams/local/invoice.ts'
 import { LocalStore, serviceStartOf } from './upstreams/local/local-store.ts'
 import { type LocalOptions, type LocalUpstream, openLocalUpstream } from './upstreams/local/local-upstream.ts'
+import { seededRandom } from './upstreams/local/seeded.ts'
 import type { Upstream } from './upstreams/upstream.ts'
 
 // The only file that names concrete classes. What is heavy and not always needed is imported when it is.
@@ -138,6 +140,29 @@ export async function openUpstream(
   }
   const local = await openLocal({ file, clock, ids: home.ids, catalogue, settings })
   return { place: placeOf(choice), upstream: local, clock, local, close: () => local.close() }
+}
+
+/** The embedded service of a home, misbehaving as scheduled. */
+export interface FaultyUpstream extends OpenUpstream {
+  /** How often each fault has fired so far. */
+  readonly fired: ReadonlyMap<FaultName, number>
+}
+
+/** For demonstrations; on virtual time. */
+export async function openFaultyUpstream(
+  home: Pick<Home, 'dir' | 'ids'>,
+  catalogue: Catalogue,
+  schedule: readonly ScheduledFault[],
+  settings: LocalOptions['settings'],
+): Promise<FaultyUpstream> {
+  const { Faults, withFaults } = await import('./upstreams/faults.ts')
+  const file = join(home.dir, 'local.sqlite')
+  const clock = virtualClock(serviceStartOf(file, systemClock().now()))
+  const local = await openLocal({ file, clock, ids: home.ids, catalogue, settings })
+  const faults = Faults.scheduled(seededRandom('faults'), schedule)
+  const upstream = withFaults(local, faults, clock)
+  const place = placeOf({ kind: 'local' })
+  return { place, upstream, clock, local, fired: faults.fired, close: () => upstream.close() }
 }
 
 /**

@@ -126,6 +126,34 @@ test('every key of a job has its place in the guide', () => {
   assert.deepEqual(missing, [])
 })
 
+const PROOF = /\[([^\]]+)\]\(([^)\s]+\.ts)\)/g
+
+test('every line of what happens when names tests, and each of them exists', () => {
+  const guide = 'docs/guides/what-happens-when.md'
+  const lines = read(guide)
+    .split('\n')
+    .filter((line) => /^\| (?!what \|)/.test(line))
+  assert.ok(lines.length > 40, `${lines.length} lines`)
+  const unproven = lines.filter((line) => {
+    const proofs = [...line.matchAll(PROOF)]
+    return (
+      proofs.length === 0 ||
+      !proofs.every(([, name = '', target = '']) => isTest(name, join(dirname(guide), target)))
+    )
+  })
+  assert.deepEqual(unproven, [])
+})
+
+/** Whether a file has a test of that name. What a template puts into a name may be anything. */
+function isTest(name: string, file: string): boolean {
+  const titles = read(file).matchAll(/\b(?:test|it|stored)\(\s*(['"`])(.+?)\1,/g)
+  return [...titles].some(([, , title = '']) => {
+    const [start = '', ...rest] = title.split(/\$\{[^}]*\}/)
+    const end = rest.at(-1)
+    return end === undefined ? name === start : name.startsWith(start) && name.endsWith(end)
+  })
+}
+
 test('every YAML block is a piece of a job', () => {
   let blocks = 0
   for (const file of FILES) {

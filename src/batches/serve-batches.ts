@@ -369,15 +369,13 @@ class BatchServer<Effects> implements ServedBatches {
 
   #check(): void {
     if (this.#failure === null) return
-    throw new TitheError(
-      'batches_stopped',
-      'The service of Message Batches stopped after an error of its own.',
-      {
-        retry: 'never',
-        exitCode: 3,
-        cause: this.#failure,
-      },
-    )
+    const why = this.#failure instanceof Error ? this.#failure.message : String(this.#failure)
+    throw new TitheError('batches_stopped', `the service of Message Batches stopped: ${why}`, {
+      hint: 'look at its disk first; what it has answered is kept, and it goes on when it is opened again',
+      retry: 'never',
+      exitCode: 3,
+      cause: this.#failure,
+    })
   }
 }
 

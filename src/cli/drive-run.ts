@@ -5,7 +5,6 @@ import { type DriveEnd, type DriveOptions, drive, refuseHeld } from '../runs/dri
 import type { RunRecord } from '../stores/store.ts'
 import { isHolderGone, openUpstream, runDeps, type UpstreamChoice } from '../wiring.ts'
 import { exitCodeOf } from './exit-codes.ts'
-import { killAt } from './kill-at.ts'
 import { printReport } from './print-report.ts'
 import { progressPrinter } from './progress-line.ts'
 import { writeResultsFile } from './results-file.ts'
@@ -23,12 +22,11 @@ export interface Driving {
 /** Drives a run to its end in this process, shows it, and prints its report. */
 export async function driveRun(session: Session, driving: Driving): Promise<number> {
   const { run, choice, catalogue, options } = driving
-  const { terminal } = session
+  const { kill, terminal } = session
   const home = await session.home()
   await refuseHeld(run.id, { ...home, wallClock: home.clock, isHolderGone })
   session.onInterrupt(`go on with 'tithe resume ${run.id}'`)
   const opened = await openUpstream(home, choice, catalogue)
-  const kill = killAt(session.environment)
   const print = progressPrinter(terminal)
   try {
     const emit = (event: Parameters<typeof print>[0]) => {

@@ -32,6 +32,7 @@ export type CommandName =
   | 'cancel'
   | 'report'
   | 'doctor'
+  | 'recover'
   | 'reconcile'
   | 'models'
   | 'demo'
@@ -254,6 +255,24 @@ export const COMMANDS: readonly Command[] = [
     ],
   },
   {
+    name: 'recover',
+    summary: 'rebuild a lost run from the batches of the workspace',
+    doc:
+      'For a home that is gone: lists the batches of the workspace, finds those whose custom_ids are of this job, and rebuilds ' +
+      'the run with their results and what they cost. Sends nothing. Rows that no batch has answered wait for resume.',
+    args: [JOB],
+    flags: [
+      { flags: '--run <run>', doc: 'which run, when several fit the job: its id or a beginning of it' },
+      {
+        flags: '--accept-unknown',
+        doc: 'do not wait for batches that cannot be read: rows that they may have answered can be sent, and paid for, again',
+      },
+      ...JOB_FLAGS,
+      ...UPSTREAM_FLAGS,
+    ],
+    examples: [['tithe recover job.yaml --upstream anthropic', 'the home was lost, the batches were not']],
+  },
+  {
     name: 'reconcile',
     summary: "compare the ledger with the provider's own usage export",
     doc:
@@ -290,8 +309,16 @@ export const COMMANDS: readonly Command[] = [
     summary: 'run the tickets and invoices examples on the embedded upstream',
     doc: 'Plan, progress, results and report of two real workloads. Needs no key, sends nothing anywhere.',
     args: [],
-    flags: [],
-    examples: [['tithe demo', '']],
+    flags: [
+      {
+        flags: '--chaos',
+        doc: 'one example with lost answers, refusals, cut results, an expired batch and a kill -9 instead',
+      },
+    ],
+    examples: [
+      ['tithe demo', ''],
+      ['tithe demo --chaos', 'everything that can go wrong, and what became of it'],
+    ],
   },
   {
     name: 'init',

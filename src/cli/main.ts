@@ -19,6 +19,7 @@ const MODULES: Readonly<Record<CommandName, () => Promise<CommandModule>>> = {
   cancel: () => import('./commands/cancel.ts'),
   report: () => import('./commands/report.ts'),
   doctor: () => import('./commands/doctor.ts'),
+  recover: () => import('./commands/recover.ts'),
   reconcile: () => import('./commands/reconcile.ts'),
   models: () => import('./commands/models.ts'),
   demo: () => import('./commands/demo.ts'),
@@ -51,6 +52,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (error instanceof AssertionError) return 2
     return 3
   } finally {
-    await session?.close()
+    // What closing cannot write, nothing refers to: rows are recorded only once their bodies are on the disk.
+    await session?.close().catch(() => {})
+    const unreached = session?.kill.unreached() ?? null
+    if (unreached !== null) terminal.say(unreached)
   }
 }

@@ -44,7 +44,7 @@ export async function printReport(
  * batch of the run that its ledger does not know, such as one presumed lost, was paid for all the same. A realtime call
  * is invoiced under its message's id, which the stored answer has.
  */
-async function compareInvoice(
+export async function compareInvoice(
   run: RunRecord,
   store: Store,
   lines: ReturnType<NonNullable<OpenUpstream['local']>['invoice']>,

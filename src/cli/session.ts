@@ -5,6 +5,7 @@ import type { RunRecord } from '../stores/store.ts'
 import { type Home, openHome } from '../wiring.ts'
 import { type Config, readConfig } from './config.ts'
 import type { Flags } from './flags.ts'
+import { type KillSwitch, killAt } from './kill-at.ts'
 import { errorJson } from './render-error.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -13,6 +14,7 @@ export interface Session {
   readonly terminal: Terminal
   readonly config: Config
   readonly environment: NodeJS.ProcessEnv
+  readonly kill: KillSwitch
   /** Aborted by the first Ctrl-C. */
   readonly signal: AbortSignal
   readonly interrupted: boolean
@@ -31,11 +33,15 @@ export interface Session {
 export function openSession(terminal: Terminal, flags: Flags, environment: NodeJS.ProcessEnv): Session {
   const controller = new AbortController()
   const config = readConfig(flags, environment, process.cwd())
+  const kill = killAt(environment)
   let says = ''
   const folder = homeFolder(config.home, process.cwd())
   let home: Promise<Home> | null = null
   const openOnce = (): Promise<Home> => {
-    home ??= openHome(folder)
+    home ??= openHome(folder).then(({ store, ...opened }) => ({
+      ...opened,
+      store: { runs: kill.around(store.runs), bodies: kill.around(store.bodies) },
+    }))
     return home
   }
   const interrupt = () => {
@@ -54,6 +60,7 @@ export function openSession(terminal: Terminal, flags: Flags, environment: NodeJ
     terminal,
     config,
     environment,
+    kill,
     signal: controller.signal,
     get interrupted() {
       return controller.signal.aborted

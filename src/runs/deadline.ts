@@ -21,7 +21,7 @@ export async function lookAtDeadline(context: RunContext): Promise<DeadlineDecis
   const submissions = await context.submissions()
   const deadlineAt = deadlineOf(context.run, firstIntentAt(submissions), settings.withinMs)
   if (deadlineAt === null) return NOTHING
-  const known = await context.deadlineEvents()
+  const known = await context.eventKinds()
   const counts = await context.deps.store.runs.counts(context.run.id)
   const openRows = counts.pending + counts.submitted
   const decision = deadlineDecision({
@@ -46,7 +46,7 @@ export async function lookAtDeadline(context: RunContext): Promise<DeadlineDecis
 export async function announceLateEnd(context: RunContext): Promise<void> {
   const { settings, plan, run, deps } = context
   if (settings.withinMs === null || plan.chosen.startsWith('realtime')) return
-  if ((await context.deadlineEvents()).has(DEADLINE_EVENTS.missed)) return
+  if ((await context.eventKinds()).has(DEADLINE_EVENTS.missed)) return
   const submissions = await context.submissions()
   const deadlineAt = deadlineOf(run, firstIntentAt(submissions), settings.withinMs)
   if (deadlineAt === null) return

@@ -17,10 +17,12 @@ import { poll } from './poll.ts'
 import { progressOf } from './progress.ts'
 import { answerInRealtime, REALTIME_CONCURRENCY } from './realtime.ts'
 import { LOOK_AGAIN_MS, reconcile } from './reconcile.ts'
+import { RECOVERY_EVENTS } from './recovery-events.ts'
 import { releaseWave } from './release-wave.ts'
 import { budgetInForce, setBudget } from './run-budget.ts'
 import { LEASE_MS, RunContext, unfenced } from './run-context.ts'
 import type { RunDeps } from './run-deps.ts'
+import { steadyClock } from './steady-clock.ts'
 import { askAgainAt, record, returnRows, type StopReason, submit, workspaceProblem } from './submit.ts'
 
 const RENEW_MS = 15 * SECOND_MS
@@ -42,6 +44,8 @@ export interface DriveOptions {
   readonly onceUntilChange?: boolean
   /** Asks the upstream to cancel what is open and ends the rows that were not sent; what is done is kept. */
   readonly cancel?: boolean
+  /** Reads the results of what has ended and stops with this reason: nothing is sent. */
+  readonly ingestOnly?: string
   /** Goes on although the probe was bad, or with another budget: a human has decided. */
   readonly acceptProbe: boolean
   readonly budget?: BudgetLimit
@@ -62,7 +66,7 @@ export async function drive(runId: string, deps: RunDeps, options: DriveOptions)
     const run = await theRun(runId, deps)
     assert(run.state !== 'preparing', 'a run is driven once its rows are stored')
     if (run.state === 'finished' || run.state === 'canceled') return { kind: 'finished' }
-    return await loop(await openContext(run, deps, fence, options), options)
+    return await loop(await openContext(run, await onTimeOfRun(run.id, deps), fence, options), options)
   } finally {
     renewing.abort()
     await renewal
@@ -73,6 +77,9 @@ export async function drive(runId: string, deps: RunDeps, options: DriveOptions)
 async function loop(context: RunContext, options: DriveOptions): Promise<DriveEnd> {
   const { deps, run } = context
   const patience = new Patience(context, options)
+  if (options.ingestOnly === undefined && (await isHalfRecovered(context))) {
+    return stop(context, `its batches are not all known: 'tithe recover' goes on where it stopped`)
+  }
   for (;;) {
     deps.signal.throwIfAborted()
     const round = await patience.take(() => goRound(context, options))
@@ -87,6 +94,12 @@ async function loop(context: RunContext, options: DriveOptions): Promise<DriveEn
       throw new TitheError('nothing_due', `run ${run.id} has open work but nothing that will come due`)
     await deps.runtime.clock.sleepUntil(until, deps.signal)
   }
+}
+
+/** A run that is being rebuilt sends nothing before it is known what its batches have answered. */
+async function isHalfRecovered(context: RunContext): Promise<boolean> {
+  const kinds = await context.eventKinds()
+  return kinds.has(RECOVERY_EVENTS.begun) && !kinds.has(RECOVERY_EVENTS.complete)
 }
 
 /** What one look at a run came to. */
@@ -128,6 +141,7 @@ async function goRound(context: RunContext, options: DriveOptions): Promise<Roun
     context.deps.signal.throwIfAborted()
   }
   if (acted) return { kind: 'acted' }
+  if (options.ingestOnly !== undefined) return { kind: 'stop', reason: options.ingestOnly }
   const decision = await decideWave(context, options)
   switch (decision.kind) {
     case 'stop':
@@ -470,6 +484,14 @@ async function recallLedger(context: RunContext): Promise<void> {
   }
 }
 
+/** A run lives on from where its last driver left it, although the clock of this machine may have been set back since. */
+async function onTimeOfRun(runId: string, deps: RunDeps): Promise<RunDeps> {
+  const { clock } = deps.runtime
+  const events = await deps.store.runs.events(runId)
+  const last = events.reduce((latest, { at }) => (at > latest ? at : latest), clock.now())
+  return { ...deps, runtime: { ...deps.runtime, clock: steadyClock(clock, last) } }
+}
+
 async function theRun(runId: string, deps: RunDeps): Promise<RunRecord> {
   const run = (await deps.store.runs.findRuns(runId)).find((found) => found.id === runId)
   if (!run) throw new TitheError('unknown_run', `there is no run ${runId} in this home`)
@@ -480,7 +502,7 @@ async function takeLease(runId: string, deps: RunDeps): Promise<number> {
   const now = deps.wallClock.now()
   const first = await deps.store.runs.acquireLease(runId, deps.holder, now, plusMs(now, LEASE_MS))
   if (first.kind === 'held') return first.fence
-  if (deps.isHolderGone(first.holder)) {
+  if (deps.isHolderGone(first.holder) || isFromLater(first.until, now)) {
     // The lease outlived its process, which was killed: asking as if its time were over takes it.
     const after = plusMs(first.until, 1)
     const second = await deps.store.runs.acquireLease(runId, deps.holder, after, plusMs(after, LEASE_MS))
@@ -495,8 +517,17 @@ export async function driverOf(
   deps: Pick<RunDeps, 'store' | 'isHolderGone' | 'wallClock'>,
 ): Promise<string | null> {
   const lease = await deps.store.runs.leaseHolder(runId)
-  if (lease === null || lease.until <= deps.wallClock.now() || deps.isHolderGone(lease.holder)) return null
-  return lease.holder
+  const now = deps.wallClock.now()
+  if (lease === null || lease.until <= now || isFromLater(lease.until, now)) return null
+  return deps.isHolderGone(lease.holder) ? null : lease.holder
+}
+
+/**
+ * Longer than any lease that is given now: the clock was set back since. Whoever lives has renewed his within `RENEW_MS`;
+ * should it be taken before, the fence keeps him from writing. Believed, it would lock the run until that time comes again.
+ */
+function isFromLater(until: Instant, now: Instant): boolean {
+  return until > plusMs(now, LEASE_MS)
 }
 
 /** For looking before an upstream is opened, which only one process may do with a local one. @throws `run_held` */

@@ -123,12 +123,12 @@ export class RunContext {
   async addEvent(kind: string, detail: string): Promise<void> {
     const event = { run: this.run.id, at: this.now(), submission: 0, kind, detail }
     await this.deps.store.runs.addEvent(event)
-    ;(await this.deadlineEvents()).add(kind)
+    ;(await this.eventKinds()).add(kind)
     this.deps.emit({ kind: 'note', message: detail })
   }
 
   /** The kinds of events of the whole run that were recorded so far, by whichever driver. */
-  async deadlineEvents(): Promise<Set<string>> {
+  async eventKinds(): Promise<Set<string>> {
     this.#events ??= new Set(
       (await this.deps.store.runs.events(this.run.id)).flatMap((event) =>
         event.submission === 0 ? [event.kind] : [],

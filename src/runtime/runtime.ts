@@ -7,7 +7,10 @@ import type { Instant } from '../core/instant.ts'
 export interface Clock {
   readonly kind: 'real' | 'virtual'
   now(): Instant
-  /** Resolves at or after `at`; rejects with the signal's reason when aborted. */
+  /**
+   * Resolves at or after `at`, or when so much time has passed although the clock was set back; rejects with the signal's
+   * reason when aborted.
+   */
   sleepUntil(at: Instant, signal?: AbortSignal): Promise<void>
   /** Counts an operation of store, file or network as pending until it settles: virtual time stands still meanwhile. */
   hold<T>(operation: Promise<T>): Promise<T>

@@ -11,8 +11,15 @@ export function systemClock(): Clock {
     hold: (operation) => operation,
     async sleepUntil(at, signal) {
       signal?.throwIfAborted()
-      // Timers stand still while a laptop sleeps and end after 24 days: the wall clock is read again every minute.
-      for (let left = at - now(); left > 0; left = at - now()) await timer(Math.min(left, MINUTE_MS), signal)
+      // Timers stand still while a laptop sleeps and end after 24 days: the wall clock is read again every minute. One that
+      // was set back tells nothing of what has passed; the timer does.
+      for (let before = now(), left = at - before; left > 0; ) {
+        const ms = Math.min(left, MINUTE_MS)
+        await timer(ms, signal)
+        const after = now()
+        left -= after < before ? ms : after - before
+        before = after
+      }
     },
   }
 }

@@ -5,6 +5,7 @@ import type { Instant } from '../core/instant.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
 import type { Usage } from '../core/usage.ts'
 import { USAGE_CLASSES, type UsageCell, type UsageClass } from '../core/usage-export.ts'
+import { gapBefore } from './gap-before.ts'
 import { mayBeBatch } from './may-be-batch.ts'
 import type {
   AttemptCounts,
@@ -376,6 +377,37 @@ class MemoryRuns implements RunStore {
       entries: new Map(),
     })
     return number
+  }
+
+  async adoptSubmission(
+    fence: number,
+    submission: SubmissionRecord,
+    ordinals: readonly number[],
+  ): Promise<'ok' | 'known' | Fenced> {
+    const stored = this.#held(submission.run, fence)
+    if (stored === null) return 'fenced'
+    const { submissions, rows } = stored
+    while (submissions.length + 1 < submission.number) {
+      const record = gapBefore(submission, submissions.length + 1)
+      submissions.push({ record, ordinals: [], attempts: new Map(), entries: new Map() })
+    }
+    const taken = submissions[submission.number - 1]?.record
+    if (taken !== undefined && !(taken.state === 'refused' && taken.rows === 0)) return 'known'
+    for (const ordinal of ordinals) {
+      const row = rows.get(ordinal)!
+      if (row.state !== 'pending') continue
+      row.state = 'submitted'
+      row.submission = submission.number
+      row.attempts += 1
+      row.notBefore = null
+    }
+    submissions[submission.number - 1] = {
+      record: submission,
+      ordinals: [...ordinals].sort((a, b) => a - b),
+      attempts: new Map(),
+      entries: new Map(),
+    }
+    return 'ok'
   }
 
   async touchSubmission(

@@ -589,6 +589,54 @@ export function storeContract(under: StoreUnderTest): void {
       },
     )
 
+    stored('a submission of a rebuilt run has the number that its custom_ids carry', async ({ runs }) => {
+      const fence = await started(runs, [newRow(0), newRow(1)])
+      const ended = {
+        ...submissionRecord({
+          state: 'ended',
+          rows: 2,
+          upstreamBatchId: 'msgbatch_3',
+          createdAt: AT,
+          endedAt: LATER,
+        }),
+        number: 3,
+      }
+      assert.equal(await runs.adoptSubmission(fence, ended, [0, 1]), 'ok')
+      assert.equal(await runs.adoptSubmission(fence, ended, [0, 1]), 'known')
+      const [first, second, third] = await runs.submissions(RUN)
+      assert.deepEqual(
+        [first?.state, first?.rows, second?.number, second?.upstreamBatchId],
+        ['refused', 0, 2, null],
+      )
+      assert.deepEqual(
+        [third?.state, third?.upstreamBatchId, third?.createdAt, third?.endedAt],
+        ['ended', 'msgbatch_3', AT, LATER],
+      )
+      assert.deepEqual(await runs.missingResults(RUN, 3, 10), [0, 1])
+      const next = { kind: 'pending', notBefore: LATER, revision: null } as const
+      await runs.recordResults(RUN, fence, 3, [
+        result(3, 0),
+        result(3, 1, { outcome: 'errored', billed: false, next }),
+      ])
+      // A row that waits is taken as well: what its batch answered has happened already.
+      const later = { ...ended, number: 4, rows: 2, upstreamBatchId: 'msgbatch_4' }
+      assert.equal(await runs.adoptSubmission(fence, later, [0, 1]), 'ok')
+      const rows = await runs.rowsPage(RUN, -1, 10)
+      assert.deepEqual(
+        rows.map(({ state, attempts }) => [state, attempts]),
+        [
+          ['done', 1],
+          ['submitted', 2],
+        ],
+      )
+      // Batch 2 has ended since: it takes the place that was kept for it.
+      const found = { ...ended, number: 2, rows: 1, upstreamBatchId: 'msgbatch_2' }
+      assert.equal(await runs.adoptSubmission(fence, found, [0]), 'ok')
+      assert.deepEqual(await runs.missingResults(RUN, 2, 10), [0])
+      assert.equal((await runs.submissions(RUN))[1]?.upstreamBatchId, 'msgbatch_2')
+      assert.equal(await plan(runs, fence, []), 5)
+    })
+
     stored('the ledger is summed by day, model and tier, a batch on the day of its end', async ({ runs }) => {
       const fence = await started(runs, [newRow(0), newRow(1)])
       const number = await plan(runs, fence, [0, 1])
@@ -1236,6 +1284,7 @@ async function assertFenced(runs: Runs, fence: number): Promise<void> {
       endedAt: AT,
       because: 'stale',
     }),
+    adoptSubmission: await runs.adoptSubmission(fence, { ...submissionRecord(), number: 9 }, []),
     touchSubmission: await runs.touchSubmission(RUN, fence, 1, { because: 'stale' }),
     returnRows: await runs.returnRows(RUN, fence, 1, { kind: 'pending', notBefore: null }),
     endUnretrievable: await runs.endUnretrievable(RUN, fence, 1),

@@ -365,6 +365,17 @@ export interface RunStore {
     of: number,
     batch: Pick<SubmissionRecord, 'upstreamBatchId' | 'createdAt' | 'expiresAt' | 'endedAt' | 'because'>,
   ): Promise<number | null | Fenced>
+  /**
+   * A submission of a run that is rebuilt from its batches, in state `ended`, under the number that its custom_ids carry.
+   * Those of its rows that are pending become its own, one more attempt each, whenever they might be taken next. Numbers
+   * below it that are not there are filled with refused submissions of no rows, which a batch that is found later replaces.
+   * Answers `known` when the number is taken by anything else.
+   */
+  adoptSubmission(
+    fence: number,
+    submission: SubmissionRecord,
+    ordinals: readonly number[],
+  ): Promise<'ok' | 'known' | Fenced>
   /** A change without a change of state (next poll). */
   touchSubmission(
     run: string,

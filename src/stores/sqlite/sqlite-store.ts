@@ -7,6 +7,7 @@ import type { Instant } from '../../core/instant.ts'
 import type { LedgerEntry } from '../../core/ledger.ts'
 import type { UsageCell } from '../../core/usage-export.ts'
 import { openBodyFiles } from '../body-files.ts'
+import { gapBefore } from '../gap-before.ts'
 import { mayBeBatch } from '../may-be-batch.ts'
 import type {
   AttemptCounts,
@@ -415,6 +416,29 @@ class SqliteRuns implements RunStore {
       if (added === 0) return null
       this.#db.run(sql.COPY_SUBMISSION_ROWS, found, of, number)
       return number
+    })
+  }
+
+  async adoptSubmission(
+    fence: number,
+    submission: SubmissionRecord,
+    ordinals: readonly number[],
+  ): Promise<'ok' | 'known' | Fenced> {
+    return this.#write(submission.run, fence, (run) => {
+      const insert = (one: SubmissionRecord) =>
+        this.#db.run(
+          sql.ADOPT_SUBMISSION,
+          ...[run, one.number, one.state, one.wave, one.kind, one.variant, one.rows, one.sizeBytes],
+          ...[one.marksJson, one.upstreamBatchId, one.createdAt, one.expiresAt, one.endedAt, one.because],
+          ...[one.organizationId, one.workspaceId, one.countsJson],
+        )
+      const { number: next } = this.#db.get<{ number: number }>(sql.NEXT_SUBMISSION, run)!
+      for (let gap = next; gap < submission.number; gap++) insert(gapBefore(submission, gap))
+      if (insert(submission) === 0) return 'known'
+      const wanted = JSON.stringify(ordinals)
+      this.#db.run(sql.ADOPT_ROWS, submission.number, run, wanted)
+      this.#db.run(sql.INSERT_SUBMISSION_ROWS, run, submission.number, wanted)
+      return 'ok'
     })
   }
 

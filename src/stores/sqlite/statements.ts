@@ -213,6 +213,22 @@ WHERE run = ? AND state = 'pending' AND ordinal IN (SELECT value FROM json_each(
 export const INSERT_SUBMISSION_ROWS = `
 INSERT INTO submission_rows (run, submission, ordinal) SELECT ?, ?, value FROM json_each(?)`
 
+/** Nothing changes when the number is taken, by anything but a gap. */
+export const ADOPT_SUBMISSION = `
+INSERT INTO submissions (run, number, state, wave, kind, variant, row_count, size_bytes, marks_json, upstream_batch_id,
+                         created_at, expires_at, ended_at, because, organization_id, workspace_id, counts_json)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run, number) DO UPDATE SET
+  state = excluded.state, wave = excluded.wave, row_count = excluded.row_count, size_bytes = excluded.size_bytes,
+  upstream_batch_id = excluded.upstream_batch_id, created_at = excluded.created_at, expires_at = excluded.expires_at,
+  ended_at = excluded.ended_at, because = excluded.because, counts_json = excluded.counts_json
+WHERE submissions.state = 'refused' AND submissions.row_count = 0`
+
+/** Those that another submission has, or that are done, stay there. */
+export const ADOPT_ROWS = `
+UPDATE row_states SET state = 'submitted', submission = ?, attempts = attempts + 1, not_before = NULL
+WHERE run = ? AND state = 'pending' AND ordinal IN (SELECT value FROM json_each(?))`
+
 /** Takes no row. No answer: another submission of the run has this batch already. */
 export const INSERT_DUPLICATE = `
 INSERT INTO submissions (run, number, state, wave, kind, variant, row_count, size_bytes, marks_json, is_duplicate,

@@ -425,7 +425,8 @@ export class LocalStore implements ServedBatchStore<LocalEffects | null> {
       this.#db.exec('COMMIT')
       return done
     } catch (error) {
-      this.#db.exec('ROLLBACK')
+      // A full disk has already rolled back.
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
       throw error
     }
   }

@@ -66,6 +66,8 @@ export interface LocalSettings extends AnswerSettings {
   readonly batchLatencyMs?: readonly number[]
   readonly firstTokenMs: number
   readonly outputTokenMs: number
+  /** What `retry-after` says while a batch is in progress, in the service's time. */
+  readonly pollAfterMs: number
 }
 
 export const LOCAL_SETTINGS: LocalSettings = {
@@ -76,6 +78,8 @@ export const LOCAL_SETTINGS: LocalSettings = {
   seed: 1,
   firstTokenMs: 900,
   outputTokenMs: 15,
+  // As the API says it (claude-api.md 2.5).
+  pollAfterMs: 10_000,
   outputTokensMedian: 200,
   refusedShare: 0,
   truncatedShare: 0,
@@ -113,8 +117,6 @@ export interface LocalOptions {
   readonly settings?: Partial<LocalSettings>
 }
 
-/** In-progress answers carry `retry-after: 10` (claude-api.md 2.5). */
-const POLL_AFTER_MS = 10_000
 /** How long the service takes to refuse a row. */
 const REFUSAL_MS = 5
 /** Results that a killed process may have to execute again, on virtual time; in real time each is committed at once. */
@@ -142,7 +144,7 @@ export async function openLocalUpstream(options: LocalOptions): Promise<LocalUps
       origin: 'http://local.invalid',
       concurrency: settings.concurrency,
       // Clients wait on their own clock, which is not sped up.
-      pollAfterMs: Math.ceil(POLL_AFTER_MS / settings.speed),
+      pollAfterMs: Math.ceil(settings.pollAfterMs / settings.speed),
       schedule: (batch, createdAt) => scheduleOf(`${settings.seed} batch ${batch}`, createdAt, latencies),
     },
   )
