@@ -20,7 +20,7 @@ test('in worlds drawn from seeds, with faults, crashes and second drivers, every
   }
   const { least, kinds, crashes, takeovers, stranger_batches: strangers, compared } = summaryOf(runs)
   assert.ok(least.rows >= 30 && least.batches >= 3 && least.prefixes >= 2 && least.faults >= 1)
-  assert.ok(Math.min(...Object.values(kinds)) >= 5, JSON.stringify(kinds))
+  assert.ok(Math.min(...Object.values(kinds)) >= 3, JSON.stringify(kinds))
   assert.ok(Math.min(crashes, takeovers, strangers) > SEEDS / 4, 'drivers die, and are not alone')
   assert.ok(compared > 0)
 })
