@@ -236,6 +236,39 @@ export const COMMANDS: readonly Command[] = [
     examples: [['tithe report --json', 'the latest run, as data']],
   },
   {
+    name: 'reconcile',
+    summary: "compare the ledger with the provider's own count of usage",
+    doc:
+      'Holds the measured entries of all runs of this home against a usage export, by UTC day, model, tier and token class. ' +
+      'Exits with 1 when the ledger claims what the export lacks; more in the export may be other programs. Asks no upstream.',
+    args: [
+      {
+        name: 'file',
+        required: true,
+        doc: "the export: the CSV of the Console's usage page, or pages of the Admin API's usage_report/messages by model and service_tier, as JSON or JSONL",
+      },
+    ],
+    flags: [
+      {
+        flags: '--workspace <name>',
+        doc: 'only rows of this workspace, as the export names it; Default for the default one',
+      },
+      { flags: '--api-key <name>', doc: 'only rows of this API key, as the export names it' },
+      {
+        flags: '--exclusive',
+        doc: 'nobody else uses what was exported: exit with 1 for more in the export, too',
+      },
+      {
+        flags: '--simulated',
+        doc: 'compare the entries of the local upstream instead, to try it without a key',
+      },
+    ],
+    examples: [
+      ['tithe reconcile claude_api_tokens_2026_11.csv', "the Console's export"],
+      ['tithe reconcile usage.jsonl --workspace Default --exclusive', 'a workspace of its own, to the token'],
+    ],
+  },
+  {
     name: 'doctor',
     summary: 'measure an upstream within a stated spend, for later plans',
     doc:
@@ -271,30 +304,6 @@ export const COMMANDS: readonly Command[] = [
       ...UPSTREAM_FLAGS,
     ],
     examples: [['tithe recover job.yaml --upstream anthropic', 'the home was lost, the batches were not']],
-  },
-  {
-    name: 'reconcile',
-    summary: "compare the ledger with the provider's own usage export",
-    doc:
-      "Compares every entry of this home's runs on the real API with the provider's account of the same days: by day, model, " +
-      'tier and token class. Exits with 1 when the ledger claims what the export does not have.',
-    args: [
-      {
-        name: 'file',
-        required: true,
-        doc: "the Console's usage export as CSV, or pages of /v1/organizations/usage_report/messages as JSON or JSONL",
-      },
-    ],
-    flags: [
-      { flags: '--workspace <name>', doc: 'only what the export says of this workspace' },
-      { flags: '--api-key <name>', doc: 'only what the export says of this API key' },
-      {
-        flags: '--exclusive',
-        doc: 'nobody else uses that workspace or key: what the export has beyond the ledger is a difference too',
-      },
-      { flags: '--simulated', doc: 'compare runs on the local upstream instead, for trying it out' },
-    ],
-    examples: [['tithe reconcile usage.csv --workspace batches', 'the days that the export covers']],
   },
   {
     name: 'models',

@@ -1,15 +1,5 @@
 import type { LedgerEntry } from './ledger.ts'
-import type { Usage } from './usage.ts'
-
-type BilledQuantities = Pick<
-  Usage,
-  | 'inputTokens'
-  | 'cacheWrite5mTokens'
-  | 'cacheWrite1hTokens'
-  | 'cacheReadTokens'
-  | 'outputTokens'
-  | 'webSearchRequests'
->
+import type { BilledQuantities } from './usage.ts'
 
 /** A line of the upstream's own bill, as far as it is compared. */
 export interface InvoicedAnswer extends BilledQuantities {

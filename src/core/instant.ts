@@ -27,6 +27,11 @@ export function formatTimestamp(at: Instant): string {
   return new Date(at).toISOString().replace('Z', '000Z')
 }
 
+/** The UTC day, `2026-11-22`. */
+export function utcDay(at: Instant): string {
+  return new Date(at).toISOString().slice(0, 10)
+}
+
 /** `90s`, `10m`, `6h`, `2d`, or a sum such as `1h30m`, in milliseconds; null when it is not a duration. */
 export function parseDuration(text: string): number | null {
   const unitMs: Record<string, number> = { ms: 1, s: SECOND_MS, m: MINUTE_MS, h: HOUR_MS, d: DAY_MS }

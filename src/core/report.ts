@@ -5,7 +5,7 @@ import { type Catalogue, findModel, type Price, priceAt } from './models.ts'
 import { moneyFields, type PicoUsd, picoUsd, ZERO_USD } from './money.ts'
 import type { Outcome, RowOutcome } from './rows.ts'
 import type { Band } from './run-plan.ts'
-import { promptTokens, type Usage } from './usage.ts'
+import { type BilledQuantities, promptTokens, type Usage } from './usage.ts'
 
 // What was paid and what it bought. Folded entry by entry and row by row, so that the size of a run does not matter.
 // Measured, simulated and assumed figures go into bills of their own: they are never added up.
@@ -377,7 +377,7 @@ function moneyOf({ entries, priced, costPicoUsd, realtimePicoUsd }: MoneySum) {
       }
 }
 
-function quantitiesOf(usage: Usage): Quantities {
+export function quantitiesOf(usage: BilledQuantities): Quantities {
   return {
     input: usage.inputTokens,
     cache_write_5m: usage.cacheWrite5mTokens,
@@ -388,7 +388,7 @@ function quantitiesOf(usage: Usage): Quantities {
   }
 }
 
-function emptyQuantities(): Quantities {
+export function emptyQuantities(): Quantities {
   return { input: 0, cache_write_5m: 0, cache_write_1h: 0, cache_read: 0, output: 0, web_search: 0 }
 }
 

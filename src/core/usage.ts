@@ -16,6 +16,17 @@ export interface Usage {
   readonly speed: 'standard' | 'fast'
 }
 
+/** What is billed by the piece. */
+export type BilledQuantities = Pick<
+  Usage,
+  | 'inputTokens'
+  | 'cacheWrite5mTokens'
+  | 'cacheWrite1hTokens'
+  | 'cacheReadTokens'
+  | 'outputTokens'
+  | 'webSearchRequests'
+>
+
 export function promptTokens(usage: Usage): number {
   return usage.inputTokens + usage.cacheWrite5mTokens + usage.cacheWrite1hTokens + usage.cacheReadTokens
 }

@@ -1,7 +1,8 @@
-import type { UsageExportColumns } from '../core/usage-export.ts'
-import exportsFile from './usage-exports.json' with { type: 'json' }
+import type { Fact } from '../core/models.ts'
+import type { ExportFormat, ExportNames } from '../core/usage-export.ts'
+import namesFile from './usage-exports.json' with { type: 'json' }
 
-/** What the provider's usage exports call what we compare, as CSV and as JSON. */
-export function loadUsageExports(): { readonly csv: UsageExportColumns; readonly json: UsageExportColumns } {
-  return { csv: exportsFile.csv.value, json: exportsFile.json.value }
+/** What the provider calls the columns of its usage exports; `usage-exports.test.ts` holds the file to its shape. */
+export function loadExportNames(): Readonly<Record<ExportFormat, Fact<ExportNames>>> {
+  return namesFile as Record<ExportFormat, Fact<ExportNames>>
 }

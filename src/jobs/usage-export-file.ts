@@ -1,76 +1,89 @@
-import { type Problem, problem, TitheError } from '../core/errors.ts'
-import { isObject, type Json, type JsonObject } from '../core/json.ts'
+import { TitheError, type Where } from '../core/errors.ts'
 import {
-  type ExportedUsage,
-  recordsOfPage,
-  type UsageExportColumns,
-  usageOfRecord,
+  badExport,
+  type ExportNames,
+  type ExportRow,
+  exportOfPages,
+  exportOfRows,
+  exportRow,
+  type UsageExport,
 } from '../core/usage-export.ts'
-import { loadUsageExports } from '../facts/usage-exports.ts'
+import { loadExportNames } from '../facts/usage-exports.ts'
 import { openCsv } from './csv.ts'
+import { jsonFault } from './jsonl.ts'
 import { readWholeText } from './text-file.ts'
 
-const RECORD_BYTES_MAX = 1_000_000
-const HINT =
-  'give the usage export of the Console (CSV), or pages of /v1/organizations/usage_report/messages (JSON, JSONL)'
+/** No row of an export comes near it: a longer one opens a quote that is never closed. */
+const RECORD_BYTES_MAX = 1 << 20
 
 /**
- * Reads a usage export of the provider, told by its content. A year of days, models and keys is a small file.
- * @throws TitheError `bad_export` with everything that is wrong, each with its line or path.
+ * A usage export of the provider: CSV, or pages of JSON, told apart by how it begins. In memory as a whole: it has a row
+ * for each day, model and key, not for each request.
+ * @throws TitheError `bad_export` and what reading a file throws.
  */
-export async function readUsageExport(path: string): Promise<ExportedUsage[]> {
-  const text = (await readWholeText(path)).trimStart()
-  const { csv, json } = loadUsageExports()
-  const found = /^[[{]/.test(text) ? usageOfJson(text, path, json) : await usageOfCsv(path, csv)
-  const problems = found.filter((one): one is Problem => 'severity' in one)
-  if (problems.length === 0) return found as ExportedUsage[]
-  throw new TitheError('bad_export', `${path} cannot be compared`, { problems, hint: HINT })
-}
-
-async function usageOfCsv(path: string, columns: UsageExportColumns): Promise<(ExportedUsage | Problem)[]> {
-  const source = await openCsv(path, ',', path, RECORD_BYTES_MAX)
-  const optional = [columns.apiKey, columns.workspace]
-  const missing = Object.values(columns).filter(
-    (name) => !optional.includes(name) && source.columns?.includes(name) === false,
-  )
-  if (missing.length > 0) {
-    const message = `${path} has no column ${missing.join(', ')}`
-    throw new TitheError('bad_export', message, { hint: HINT, where: { file: path, line: 1 } })
-  }
-  const found: (ExportedUsage | Problem)[] = []
-  for await (const record of source.records(new Set(Object.values(columns)))) {
-    const where = { file: path, ...(record.line === null ? {} : { line: record.line }) }
-    found.push(record.kind === 'bad' ? record.problem : usageOfRecord(record.columns, columns, where))
-  }
-  return found
+export async function readUsageExport(path: string): Promise<UsageExport> {
+  const names = loadExportNames()
+  const text = await readWholeText(path)
+  if (/^\s*[[{]/.test(text)) return exportOfPages(pagesOf(path, text), names.json.value)
+  return readCsvExport(path, names.csv.value)
 }
 
 /** One page, a list of pages, or a page a line. */
-function usageOfJson(text: string, path: string, columns: UsageExportColumns): (ExportedUsage | Problem)[] {
-  const whole = parsed(text)
-  const pages =
-    whole === undefined
-      ? text
-          .split('\n')
-          .flatMap((line, index) =>
-            line.trim() === '' ? [] : [{ page: parsed(line), where: { file: path, line: index + 1 } }],
-          )
-      : (Array.isArray(whole) ? whole : [whole]).map((page) => ({ page, where: { file: path } }))
-  return pages.flatMap(({ page, where }) => {
-    const records = page === undefined ? null : recordsOfPage(page, columns)
-    if (records === null) {
-      const what = isObject(page as Json) ? 'is no page of a usage report' : 'is not JSON'
-      return [problem('bad_export', `this ${what}: it has no data[].results[]`, { where, hint: HINT })]
-    }
-    return records.map(({ record, path: place }) => usageOfRecord(record, columns, { ...where, path: place }))
-  })
+function pagesOf(path: string, text: string): { page: unknown; where: Where }[] {
+  const lines = text.split('\n').map((line, index) => ({ line: index + 1, text: line }))
+  const filled = lines.filter((line) => line.text.trim() !== '')
+  const isLines = filled.length > 1 && parses(filled[0]!.text)
+  if (isLines) {
+    return filled.map(({ line, text: one }) => {
+      const where = { file: path, line }
+      return { page: parsed(one, where), where }
+    })
+  }
+  const page = parsed(text, { file: path })
+  return Array.isArray(page)
+    ? page.map((one, index) => ({ page: one, where: { file: path, path: `[${index}]` } }))
+    : [{ page, where: { file: path } }]
 }
 
-function parsed(text: string): Json | undefined {
+function parses(text: string): boolean {
   try {
-    return JSON.parse(text) as JsonObject
+    JSON.parse(text)
+    return true
   } catch {
-    // Told apart by the caller: several pages, one a line, or none.
-    return undefined
+    return false
   }
+}
+
+function parsed(text: string, where: Where): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw badExport(`not JSON: ${jsonFault(cause)}`, where, 'use the answers as they came, one a line')
+  }
+}
+
+async function readCsvExport(path: string, names: ExportNames): Promise<UsageExport> {
+  const where = { file: path, line: 1 }
+  const source = await openCsv(path, ',', path, RECORD_BYTES_MAX)
+  const needed = [names.day, names.model, names.tier, ...Object.values(names.quantities)]
+  const missing = needed.filter((name) => !source.columns!.includes(name))
+  if (missing.length > 0) {
+    throw badExport(
+      `not a usage export: no ${missing.length === 1 ? 'column' : 'columns'} ${missing.join(', ')}`,
+      where,
+      "download it from the Console's usage page, or use pages of the Admin API's usage_report/messages",
+    )
+  }
+  const rows: ExportRow[] = []
+  for await (const record of source.records(new Set(needed))) {
+    if (record.kind === 'bad') {
+      const { code, message, hint } = record.problem
+      throw new TitheError(code, message, {
+        where: record.problem.where ?? where,
+        ...(hint === null ? {} : { hint }),
+      })
+    }
+    rows.push(exportRow(record.columns, names, { file: path, line: record.line! }))
+  }
+  return exportOfRows(rows, where)
 }

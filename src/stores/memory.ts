@@ -1,10 +1,9 @@
 import { assert } from '../core/assert.ts'
 import { evolve, isOpen, type SubmissionEvent, type SubmissionState } from '../core/batch-state.ts'
+import { type LedgerUsage, UsageFold } from '../core/compare-usage.ts'
 import { TitheError } from '../core/errors.ts'
 import type { Instant } from '../core/instant.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
-import type { Usage } from '../core/usage.ts'
-import { USAGE_CLASSES, type UsageCell, type UsageClass } from '../core/usage-export.ts'
 import { gapBefore } from './gap-before.ts'
 import { mayBeBatch } from './may-be-batch.ts'
 import type {
@@ -598,23 +597,16 @@ class MemoryRuns implements RunStore {
     return page
   }
 
-  async usageByDay(certainty: LedgerEntry['certainty']): Promise<UsageCell[]> {
-    const cells = new Map<string, UsageCell>()
+  async ledgerUsage(): Promise<LedgerUsage[]> {
+    const fold = new UsageFold()
     for (const { submissions } of this.#runs.values()) {
       for (const { record, entries } of submissions) {
-        for (const entry of entries.values()) {
-          if (entry.certainty !== certainty) continue
-          const { model, usage } = entry
-          const day = new Date(record.endedAt ?? entry.at).toISOString().slice(0, 10)
-          const key = [day, model, usage.serviceTier].join('\n')
-          const sums = { ...(cells.get(key)?.quantities ?? quantitiesOf(null)) }
-          const added = quantitiesOf(usage)
-          for (const name of USAGE_CLASSES) sums[name] += added[name]
-          cells.set(key, { day, model, tier: usage.serviceTier, quantities: sums })
+        for (const { at, certainty, model, usage } of entries.values()) {
+          fold.add({ ...usage, at, certainty, model, createdAt: record.createdAt, endedAt: record.endedAt })
         }
       }
     }
-    return [...cells].sort(([a], [b]) => compareText(a, b)).map(([, cell]) => cell)
+    return fold.sums()
   }
 
   async addEvent(event: StoredEvent): Promise<void> {
@@ -750,17 +742,6 @@ function compareLanes(a: Lane, b: Lane): number {
     compareText(a.group ?? '', b.group ?? '') ||
     a.ordinal - b.ordinal
   )
-}
-
-function quantitiesOf(usage: Usage | null): Record<UsageClass, number> {
-  return {
-    input: usage?.inputTokens ?? 0,
-    cache_write_5m: usage?.cacheWrite5mTokens ?? 0,
-    cache_write_1h: usage?.cacheWrite1hTokens ?? 0,
-    cache_read: usage?.cacheReadTokens ?? 0,
-    output: usage?.outputTokens ?? 0,
-    web_search: usage?.webSearchRequests ?? 0,
-  }
 }
 
 function compareText(a: string, b: string): number {

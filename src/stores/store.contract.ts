@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import type { SubmissionEvent, SubmissionState } from '../core/batch-state.ts'
+import type { LedgerUsage } from '../core/compare-usage.ts'
 import { TitheError } from '../core/errors.ts'
 import { type Instant, instant } from '../core/instant.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
@@ -637,26 +638,6 @@ export function storeContract(under: StoreUnderTest): void {
       assert.equal(await plan(runs, fence, []), 5)
     })
 
-    stored('the ledger is summed by day, model and tier, a batch on the day of its end', async ({ runs }) => {
-      const fence = await started(runs, [newRow(0), newRow(1)])
-      const number = await plan(runs, fence, [0, 1])
-      const local = result(number, 1)
-      await runs.recordResults(RUN, fence, number, [
-        result(number, 0),
-        { ...local, entry: { ...local.entry!, certainty: 'simulated' } },
-      ])
-      const cached = { cache_write_5m: 0, cache_write_1h: 0, cache_read: 2_000 }
-      const quantities = { input: 10, ...cached, output: 20, web_search: 0 }
-      const model = 'claude-haiku-4-5-20251001'
-      const onDay = (day: string) => [{ day, model, tier: 'batch', quantities }]
-      assert.deepEqual(await runs.usageByDay('measured'), onDay('2026-11-22'))
-      assert.deepEqual(await runs.usageByDay('simulated'), onDay('2026-11-22'))
-      assert.deepEqual(await runs.usageByDay('assumed'), [])
-      const midnight = instant(Date.parse('2026-11-23T00:00:00Z'))
-      await runs.touchSubmission(RUN, fence, number, { endedAt: midnight })
-      assert.deepEqual(await runs.usageByDay('measured'), onDay('2026-11-23'))
-    })
-
     stored(
       'a second batch of one create is a submission of its own, which takes no row',
       async ({ runs }) => {
@@ -880,6 +861,39 @@ export function storeContract(under: StoreUnderTest): void {
         assert.deepEqual(paged, expected, `pages of ${limit}`)
       }
     })
+
+    stored(
+      'the ledger of all runs is added up by certainty, model, tier and the days of its batches',
+      async ({ runs }) => {
+        const fence = await started(
+          runs,
+          [0, 1, 2, 3].map((ordinal) => newRow(ordinal)),
+        )
+        const DAY_MS = 86_400_000
+        const across = await plan(runs, fence, [0, 1])
+        const times = { createdAt: instant(AT - DAY_MS), endedAt: instant(AT - 1), because: 'test' }
+        await runs.touchSubmission(RUN, fence, across, times)
+        await runs.recordResults(RUN, fence, across, [result(across, 0), result(across, 1)])
+        const realtime = await plan(runs, fence, [2, 3])
+        await runs.touchSubmission(RUN, fence, realtime, { endedAt: instant(AT + DAY_MS) })
+        const local = result(realtime, 3)
+        await runs.recordResults(RUN, fence, realtime, [
+          result(realtime, 2),
+          { ...local, entry: { ...local.entry!, certainty: 'simulated', kind: 'duplicate' } },
+        ])
+        const tokens = { cache_write_5m: 0, cache_write_1h: 0, web_search: 0 }
+        const same = { model: 'claude-haiku-4-5-20251001', tier: 'batch', lastDay: '2026-11-22' } as const
+        const one = { ...tokens, input: 10, cache_read: 2_000, output: 20 }
+        const two = { ...tokens, input: 20, cache_read: 4_000, output: 40 }
+        const byText = (a: LedgerUsage, b: LedgerUsage) =>
+          `${a.certainty} ${a.firstDay}` < `${b.certainty} ${b.firstDay}` ? -1 : 1
+        assert.deepEqual((await runs.ledgerUsage()).sort(byText), [
+          { ...same, certainty: 'measured', firstDay: '2026-11-21', entries: 2, quantities: two },
+          { ...same, certainty: 'measured', firstDay: '2026-11-22', entries: 1, quantities: one },
+          { ...same, certainty: 'simulated', firstDay: '2026-11-22', entries: 1, quantities: one },
+        ])
+      },
+    )
 
     stored('money is exact past 2⁵³, and a ledger whose sum passes 2⁶³ is read', async ({ runs }) => {
       const fence = await started(runs, [newRow(0), newRow(1), newRow(2)])

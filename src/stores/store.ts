@@ -1,10 +1,10 @@
 import type { SubmissionEvent, SubmissionState } from '../core/batch-state.ts'
+import type { LedgerUsage } from '../core/compare-usage.ts'
 import type { Instant } from '../core/instant.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
 import type { Ttl } from '../core/request.ts'
 import type { Outcome, RowOutcome, RowRevision } from '../core/rows.ts'
 import type { Usage } from '../core/usage.ts'
-import type { UsageCell } from '../core/usage-export.ts'
 
 // What must survive a crash, in domain words. Methods are async and hold no transaction open across awaits; arguments
 // and answers can be cloned to a worker thread. Each method is one transaction; a method that writes takes the fence of
@@ -430,11 +430,8 @@ export interface RunStore {
     after: { submission: number; ordinal: number } | null,
     limit: number,
   ): Promise<LedgerEntry[]>
-  /**
-   * The ledger of all runs by day (UTC), model as answered and tier, of one certainty; realtime calls on the day of their
-   * answer, rows of a batch on that of its end.
-   */
-  usageByDay(certainty: LedgerEntry['certainty']): Promise<UsageCell[]>
+  /** The ledger of all runs, duplicates included, added up; in no order. */
+  ledgerUsage(): Promise<LedgerUsage[]>
   addEvent(event: StoredEvent): Promise<void>
   events(run: string): Promise<StoredEvent[]>
   close(): Promise<void>

@@ -1,160 +1,211 @@
-import { compareUsage, type UsageComparison, type UsageLine } from '../../core/compare-usage.ts'
-import { costOf } from '../../core/cost.ts'
+import { compareUsage, type UsageComparison, type UsageFigure, type Worth } from '../../core/compare-usage.ts'
 import { TitheError } from '../../core/errors.ts'
 import { formatCount } from '../../core/figures.ts'
-import { instant } from '../../core/instant.ts'
-import { type Catalogue, findModel, priceAt } from '../../core/models.ts'
-import { formatUsd, moneyFields, type PicoUsd, picoUsd } from '../../core/money.ts'
-import type { Usage } from '../../core/usage.ts'
-import type { ExportedUsage, UsageCell, UsageClass } from '../../core/usage-export.ts'
+import { formatUsd, moneyFields } from '../../core/money.ts'
+import { rowsOf, type UsageExport } from '../../core/usage-export.ts'
 import { readUsageExport } from '../../jobs/usage-export-file.ts'
 import { catalogueFor } from '../../wiring.ts'
 import type { Flags } from '../flags.ts'
 import type { Session } from '../session.ts'
 import { renderTable } from '../table.ts'
 
-export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
-  const file = args[0]!
-  const exported = chosen(await readUsageExport(file), flags, file)
-  const home = await session.existingHome()
+interface Reconciled {
+  readonly file: string
+  readonly exported: UsageExport
+  readonly only: { readonly workspace: string | null; readonly apiKey: string | null }
+  readonly certainty: 'measured' | 'simulated'
+  readonly exclusive: boolean
+  /** Entries of another certainty. */
+  readonly leftOut: number
+  readonly compared: UsageComparison
+}
+
+export async function run(session: Session, [file]: readonly string[], flags: Flags): Promise<number> {
+  const named = (flag: string) => (typeof flags[flag] === 'string' ? flags[flag] : null)
+  const only = { workspace: named('workspace'), apiKey: named('apiKey') }
+  const exclusive = flags['exclusive'] === true
   const certainty = flags['simulated'] === true ? 'simulated' : 'measured'
-  const ledger = (await home?.store.runs.usageByDay(certainty)) ?? []
-  const catalogue = catalogueFor(null)
-  const named = (cells: readonly UsageCell[]) =>
-    cells.map((cell) => ({ ...cell, model: findModel(catalogue, cell.model)?.id ?? cell.model }))
-  const comparison = compareUsage(named(ledger), named(exported))
+  const exported = rowsOf(await readUsageExport(file!), only, { file: file! })
+  const home = await session.existingHome()
+  const all = home === null ? [] : await home.store.runs.ledgerUsage()
+  const ledger = all.filter((one) => one.certainty === certainty)
+  const leftOut = all.reduce((sum, one) => sum + (one.certainty === certainty ? 0 : one.entries), 0)
+  const compared = compareUsage(ledger, exported, catalogueFor(null))
+  if (compared.entries === 0) throw nothingToCompare(exported, certainty, compared.outside.entries, leftOut)
+  const reconciled: Reconciled = { file: file!, exported, only, certainty, exclusive, leftOut, compared }
   const { terminal } = session
   await terminal.out(
     terminal.json
-      ? `${JSON.stringify(comparisonJson(comparison, certainty, catalogue), null, 2)}\n`
-      : `${renderComparison(comparison, certainty, catalogue)}\n`,
+      ? `${JSON.stringify(reconciledJson(reconciled), null, 2)}\n`
+      : `${renderReconciled(reconciled)}\n`,
   )
-  const { more_in_ledger: unknown, more_in_export: beyond } = comparison.counts
-  return unknown > 0 || (flags['exclusive'] === true && beyond > 0) ? 1 : 0
+  return isAgreed(reconciled) ? 0 : 1
 }
 
-function chosen(exported: readonly ExportedUsage[], flags: Flags, file: string): ExportedUsage[] {
-  const { workspace, apiKey } = flags
-  const found = exported.filter(
-    (one) =>
-      (workspace === undefined || one.workspace === workspace) &&
-      (apiKey === undefined || one.apiKey === apiKey),
-  )
-  if (found.length === 0 && exported.length > 0) {
-    const names = (of: 'workspace' | 'apiKey') =>
-      [...new Set(exported.map((one) => one[of] ?? 'none'))].slice(0, 8).join(', ')
-    throw new TitheError('empty_export', `${file} has nothing of that workspace and API key`, {
-      hint: `it names the workspaces ${names('workspace')} and the keys ${names('apiKey')}`,
-      where: { file },
-    })
+function isAgreed({ compared: { days }, exclusive }: Reconciled): boolean {
+  return !days.some(({ result }) => result === 'more_in_ledger' || (exclusive && result === 'more_in_export'))
+}
+
+function nothingToCompare(
+  { firstDay, lastDay }: UsageExport,
+  certainty: string,
+  outside: number,
+  leftOut: number,
+): TitheError {
+  if (outside > 0) {
+    return new TitheError(
+      'nothing_to_compare',
+      `all ${formatCount(outside)} ${certainty} entries of the ledger lie outside ${firstDay} to ${lastDay}, which the export covers`,
+      { hint: 'export the days of your runs' },
+    )
   }
-  return found
+  return new TitheError('nothing_to_compare', `the ledger of this home has no ${certainty} entries`, {
+    hint:
+      certainty === 'measured' && leftOut > 0
+        ? `${formatCount(leftOut)} are of the local upstream, which nobody bills: --simulated compares them all the same`
+        : 'choose the home of your runs with --home',
+  })
 }
 
-const WORDS: Readonly<Record<UsageLine['verdict'], string>> = {
-  equal: 'equal',
-  shifted: 'equal, a day apart',
+const RESULT_TEXT = {
+  agrees: 'agrees',
+  shifted: 'shifted',
+  more_in_ledger: 'more in the ledger',
   more_in_export: 'more in the export',
-  more_in_ledger: 'MORE IN THE LEDGER',
-  outside: 'not in the export',
-}
+} as const
 
-function renderComparison(comparison: UsageComparison, certainty: string, catalogue: Catalogue): string {
-  const { lines, days, counts } = comparison
-  if (days === null) return 'the export is empty: nothing to compare'
-  const table = renderTable(
-    [
-      { header: 'day' },
-      { header: 'model' },
-      { header: 'tier' },
-      { header: 'class' },
-      { header: 'ledger', align: 'right' },
-      { header: 'export', align: 'right' },
-      { header: 'difference', align: 'right' },
-      { header: '' },
-    ],
-    lines.map((line) => [
-      line.day,
-      line.model,
-      line.tier,
-      line.class,
-      formatCount(line.ledger),
-      formatCount(line.exported),
-      worthText(line, catalogue),
-      WORDS[line.verdict],
-    ]),
-  )
-  const compared = lines.length - counts.outside
-  const summary = [
-    `${certainty}: ${formatCount(counts.equal + counts.shifted)} of ${formatCount(compared)} figures from ${days.first} to ${days.last} are equal${counts.shifted > 0 ? `, ${formatCount(counts.shifted)} of them a day apart (a batch that ran past midnight)` : ''}`,
+const FIGURES = [
+  { header: 'model' },
+  { header: 'tier' },
+  { header: 'class' },
+  { header: 'ledger', align: 'right' },
+  { header: 'export', align: 'right' },
+  { header: 'worth', align: 'right' },
+  { header: '' },
+] as const
+
+function renderReconciled(reconciled: Reconciled): string {
+  const { file, exported, only, certainty, leftOut, compared } = reconciled
+  const { totals, days, outside } = compared
+  const told = days.filter((figure) => figure.result !== 'agrees')
+  const workspace = only.workspace === null ? '' : `, workspace ${only.workspace}`
+  const key = only.apiKey === null ? '' : `, API key ${only.apiKey}`
+  const lines = [
+    `${file}: ${exported.firstDay} to ${exported.lastDay} (UTC)${workspace}${key}`,
+    `ledger: ${formatCount(compared.entries)} ${certainty} entries${certainty === 'simulated' ? ', which nobody bills' : ''}`,
+    '',
+    renderTable(FIGURES, totals.map(figureCells)),
   ]
-  if (counts.more_in_export > 0) {
-    summary.push(
-      `${formatCount(counts.more_in_export)} are larger in the export: others that use the same workspace, or usage that this home does not know`,
+  if (told.length > 0) {
+    const columns = [{ header: 'day' }, ...FIGURES]
+    const rows = told.map((figure) => [figure.day!, ...figureCells(figure)])
+    lines.push('', 'days that do not agree at once:', renderTable(columns, rows, { indent: 2 }))
+  }
+  lines.push('')
+  if (told.some((figure) => figure.result === 'shifted')) {
+    lines.push(
+      'shifted: batches ran across midnight, so their rows may count on either day; together the days agree',
     )
   }
-  if (counts.more_in_ledger > 0) {
-    summary.push(
-      `${formatCount(counts.more_in_ledger)} ARE LARGER IN THE LEDGER: the export is of another workspace or not complete yet, or the ledger is wrong`,
+  if (leftOut > 0) {
+    const others = certainty === 'measured' ? 'that nobody billed' : 'that were measured or assumed'
+    lines.push(`left out: ${formatCount(leftOut)} entries ${others}`)
+  }
+  if (outside.entries > 0 || outside.tokens > 0) {
+    lines.push(
+      `not compared: ${formatCount(outside.entries)} entries before or after the export, and what may stand there: ${formatCount(outside.tokens)} tokens`,
     )
   }
-  if (counts.outside > 0)
-    summary.push(`${formatCount(counts.outside)} are of days that the export does not reach`)
-  return [table, '', ...summary].join('\n')
+  return [...lines, ...verdict(reconciled)].join('\n')
 }
 
-function worthText(line: UsageLine, catalogue: Catalogue): string {
-  if (line.verdict !== 'more_in_export' && line.verdict !== 'more_in_ledger') return ''
-  const worth = worthOf(line, catalogue)
-  return worth === null ? 'unpriced' : formatUsd(worth)
+function figureCells({
+  model,
+  tier,
+  class: name,
+  ledger,
+  export: counted,
+  worth,
+  result,
+}: UsageFigure): string[] {
+  const differs = result === 'more_in_ledger' || result === 'more_in_export'
+  // A total in which one day makes up for another.
+  const isEvened = differs && (result === 'more_in_ledger' ? ledger <= counted : ledger >= counted)
+  return [
+    model,
+    tier,
+    name.replaceAll('_', ' '),
+    formatCount(ledger),
+    formatCount(counted),
+    differs ? worthText(worth) : '',
+    isEvened ? `${RESULT_TEXT[result]} on some days` : RESULT_TEXT[result],
+  ]
 }
 
-const USAGE_FIELDS: Readonly<Record<UsageClass, keyof Usage>> = {
-  input: 'inputTokens',
-  cache_write_5m: 'cacheWrite5mTokens',
-  cache_write_1h: 'cacheWrite1hTokens',
-  cache_read: 'cacheReadTokens',
-  output: 'outputTokens',
-  web_search: 'webSearchRequests',
-}
-
-/** What the difference costs at the published price of that day, as small prompts; null without a price. */
-function worthOf(line: UsageLine, catalogue: Catalogue): PicoUsd | null {
-  const model = findModel(catalogue, line.model)
-  const price = model && priceAt(model, instant(Date.parse(line.day)))
-  if (!price) return null
-  const one: Usage = {
-    inputTokens: 0,
-    cacheWrite5mTokens: 0,
-    cacheWrite1hTokens: 0,
-    cacheReadTokens: 0,
-    outputTokens: 0,
-    webSearchRequests: 0,
-    serviceTier: line.tier === 'other' ? 'standard' : line.tier,
-    inferenceGeo: null,
-    speed: 'standard',
-    [USAGE_FIELDS[line.class]]: 1,
+function verdict({ compared, exported, exclusive }: Reconciled): string[] {
+  const { days, moreInLedger, moreInExport } = compared
+  const lacking = days.filter((figure) => figure.result === 'more_in_ledger')
+  const others = days.filter((figure) => figure.result === 'more_in_export')
+  const lines: string[] = []
+  if (lacking.length > 0) {
+    lines.push(
+      `more in the ledger: ${figures(lacking.length)}, worth ${worthText(moreInLedger)}: the export lacks what the ledger claims`,
+    )
+    if (lacking.some((figure) => figure.day === exported.lastDay)) {
+      lines.push(`  ${exported.lastDay} is the last day of the export and may be incomplete: export it again`)
+    }
   }
-  const unit = costOf(one, price, catalogue).totalPicoUsd
-  return picoUsd(unit * BigInt(Math.abs(line.ledger - line.exported)))
+  if (others.length > 0) {
+    const meaning = exclusive
+      ? 'the ledger lacks what was counted'
+      : 'other programs, or answers that the ledger lacks'
+    lines.push(`more in the export: ${figures(others.length)}, worth ${worthText(moreInExport)}: ${meaning}`)
+  }
+  return lines.length === 0 ? ['every figure agrees'] : lines
 }
 
-function comparisonJson(comparison: UsageComparison, certainty: string, catalogue: Catalogue) {
+function figures(count: number): string {
+  return `${formatCount(count)} ${count === 1 ? 'figure' : 'figures'}`
+}
+
+function worthText(worth: Worth | null): string {
+  if (worth === null) return 'unpriced'
+  const { lowPicoUsd, highPicoUsd } = worth
+  return lowPicoUsd === highPicoUsd
+    ? formatUsd(lowPicoUsd)
+    : `${formatUsd(lowPicoUsd)} to ${formatUsd(highPicoUsd)}`
+}
+
+function reconciledJson(reconciled: Reconciled) {
+  const { file, exported, only, certainty, exclusive, leftOut, compared } = reconciled
+  const worthJson = <Name extends string>(name: Name, worth: Worth | null) => ({
+    ...moneyFields(`${name}_low`, worth?.lowPicoUsd ?? null),
+    ...moneyFields(`${name}_high`, worth?.highPicoUsd ?? null),
+  })
+  const figureJson = ({ worth, day, ...figure }: UsageFigure) => ({
+    ...(day === null ? {} : { day }),
+    ...figure,
+    ...worthJson('worth', worth),
+  })
   return {
     schema: 'tithe.reconcile/1',
+    file,
+    format: exported.format,
+    first_day: exported.firstDay,
+    last_day: exported.lastDay,
+    workspace: only.workspace,
+    api_key: only.apiKey,
+    exclusive,
     certainty,
-    days: comparison.days,
-    counts: comparison.counts,
-    lines: comparison.lines.map((line) => ({
-      day: line.day,
-      model: line.model,
-      tier: line.tier,
-      class: line.class,
-      ledger: line.ledger,
-      exported: line.exported,
-      verdict: line.verdict,
-      ...moneyFields('difference', worthOf(line, catalogue)),
-    })),
-    price_book: catalogue.version,
+    agrees: isAgreed(reconciled),
+    result: compared.result,
+    entries: compared.entries,
+    left_out_entries: leftOut,
+    outside_entries: compared.outside.entries,
+    outside_tokens: compared.outside.tokens,
+    ...worthJson('more_in_ledger', compared.moreInLedger),
+    ...worthJson('more_in_export', compared.moreInExport),
+    totals: compared.totals.map(figureJson),
+    days: compared.days.map(figureJson),
   }
 }

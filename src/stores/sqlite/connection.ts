@@ -63,6 +63,13 @@ export class Connection {
     return this.#guarded(() => this.#prepared(sql).all(...parameters) as Row[])
   }
 
+  /** Row by row, for answers that are too many to be held. `take` may not use the connection. */
+  each<Row>(sql: string, take: (row: Row) => void): void {
+    this.#guarded(() => {
+      for (const row of this.#prepared(sql).iterate()) take(row as Row)
+    })
+  }
+
   /** Every integer as a bigint: money passes 2⁵³, where node:sqlite throws rather than round. */
   allBigInts<Row>(sql: string, ...parameters: Parameter[]): Row[] {
     return this.#guarded(() => {

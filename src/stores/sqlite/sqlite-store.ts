@@ -2,10 +2,10 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { assert } from '../../core/assert.ts'
 import { evolve, type SubmissionState } from '../../core/batch-state.ts'
+import { type Answered, type LedgerUsage, UsageFold } from '../../core/compare-usage.ts'
 import { TitheError } from '../../core/errors.ts'
 import type { Instant } from '../../core/instant.ts'
 import type { LedgerEntry } from '../../core/ledger.ts'
-import type { UsageCell } from '../../core/usage-export.ts'
 import { openBodyFiles } from '../body-files.ts'
 import { gapBefore } from '../gap-before.ts'
 import { mayBeBatch } from '../may-be-batch.ts'
@@ -633,11 +633,10 @@ class SqliteRuns implements RunStore {
       .map((columns) => ledgerEntry(run, columns))
   }
 
-  async usageByDay(certainty: LedgerEntry['certainty']): Promise<UsageCell[]> {
-    type Columns = Pick<UsageCell, 'day' | 'model' | 'tier'> & UsageCell['quantities']
-    return this.#db
-      .all<Columns>(sql.USAGE_BY_DAY, certainty)
-      .map(({ day, model, tier, ...quantities }) => ({ day, model, tier, quantities }))
+  async ledgerUsage(): Promise<LedgerUsage[]> {
+    const fold = new UsageFold()
+    this.#db.each<Answered>(sql.LEDGER_USAGE, (columns) => fold.add(columns))
+    return fold.sums()
   }
 
   async addEvent(event: StoredEvent): Promise<void> {

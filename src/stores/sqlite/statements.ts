@@ -385,16 +385,14 @@ SELECT ${ENTRY_COLUMNS} FROM attempts AS a CROSS JOIN entries AS e ON e.attempt 
 WHERE a.run = (SELECT number FROM runs WHERE id = ?) AND (a.submission, a.ordinal) > (?, ?)
 ORDER BY a.submission, a.ordinal LIMIT ?`
 
-/** Reads every entry there is: asked for by a person, now and then. */
-export const USAGE_BY_DAY = `
-SELECT date(coalesce(b.ended_at, e.at) / 1000, 'unixepoch') AS day, e.model, e.service_tier AS tier,
-  sum(e.input_tokens) AS input, sum(e.cache_write_5m_tokens) AS cache_write_5m,
-  sum(e.cache_write_1h_tokens) AS cache_write_1h, sum(e.cache_read_tokens) AS cache_read,
-  sum(e.output_tokens) AS output, sum(e.web_search_requests) AS web_search
-FROM entries AS e
-CROSS JOIN attempts AS a ON a.number = e.attempt
-CROSS JOIN submissions AS b ON b.run = a.run AND b.number = a.submission
-WHERE e.certainty = ? GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`
+/** The whole ledger, in the order in which it was written. */
+export const LEDGER_USAGE = `
+SELECT e.certainty, e.model, e.at, s.created_at AS createdAt, s.ended_at AS endedAt, e.input_tokens AS inputTokens,
+  e.cache_write_5m_tokens AS cacheWrite5mTokens, e.cache_write_1h_tokens AS cacheWrite1hTokens,
+  e.cache_read_tokens AS cacheReadTokens, e.output_tokens AS outputTokens,
+  e.web_search_requests AS webSearchRequests, e.service_tier AS serviceTier
+FROM entries AS e CROSS JOIN attempts AS a ON a.number = e.attempt
+CROSS JOIN submissions AS s ON s.run = a.run AND s.number = a.submission`
 
 // ——— Events ———
 
