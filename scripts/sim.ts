@@ -15,6 +15,8 @@ import { seedLines, summaryLines, summaryOf } from '../tests/sim/summary.ts'
 
 /** A bug must be found in so many seeds. */
 const BREAK_SEEDS = 200
+/** A seed takes a tenth of a second: one that takes so long waits for what never comes. */
+const SEED_MS_MAX = 120_000
 /** Seeds that a worker has before it, so that it never waits for the next. */
 const AHEAD = 2
 
@@ -74,12 +76,22 @@ async function playAll(): Promise<SeededRun[]> {
   let next = from
   await new Promise<void>((resolve, reject) => {
     for (const worker of workers) {
+      const before: number[] = []
+      let patience: NodeJS.Timeout | undefined
       const give = () => {
-        if (next < from + count) worker.postMessage(next++)
+        clearTimeout(patience)
+        if (next < from + count) {
+          before.push(next)
+          worker.postMessage(next++)
+        }
+        const [seed] = before
+        const hangs = () => reject(new Error(`seed ${seed} does not end: npm run sim -- --seed ${seed}`))
+        if (seed !== undefined) patience = setTimeout(hangs, SEED_MS_MAX).unref()
       }
       worker.on('error', reject)
       worker.on('message', (run: SeededRun) => {
         done.set(run.seed, run)
+        before.shift()
         give()
         for (let run = done.get(from + runs.length); run !== undefined; run = done.get(from + runs.length)) {
           runs.push(run)

@@ -281,10 +281,10 @@ function bodyOf(context: RunContext, submission: SubmissionRecord, counted: Coun
           yield Buffer.from(batchElement(context.run.id, submission.number, rendered))
         }
       }
-      // Asked before the last bytes leave: a driver that slept on the way may have been taken for dead, and another may
-      // have sent these rows by now. Without them nothing is created.
-      await context.renewLease()
       await dateAnew(context, submission)
+      // Asked last, before the last bytes leave: a driver that slept on the way may have been taken for dead, and another
+      // may have sent these rows by now. Without them nothing is created.
+      await context.renewLease()
     },
   }
 }

@@ -186,7 +186,7 @@ class FaultyUpstream implements Upstream {
     this.#elsewhereUntil = clock.now()
   }
 
-  async createBatch(body: BatchBody, context: CallContext): Promise<CreateAnswer> {
+  async createBatch(unsent: BatchBody, context: CallContext): Promise<CreateAnswer> {
     const fault = await this.#meet('create')
     if (this.#isElsewhere()) return refusal(403, 'permission_error', 'not in this workspace', null)
     switch (fault) {
@@ -208,8 +208,8 @@ class FaultyUpstream implements Upstream {
       case 'create: unreachable before sending':
         throw unreachable()
       case 'create: broken in the middle of the body': {
-        let left = this.#faults.below(body.rows)
-        for await (const _element of body.elements()) if (left-- <= 0) break
+        let left = this.#faults.below(unsent.rows)
+        for await (const _element of unsent.elements()) if (left-- <= 0) break
         throw unreachable()
       }
       case 'create: never arrived':
@@ -217,6 +217,9 @@ class FaultyUpstream implements Upstream {
       case 'create: 409':
       case 'create: 529':
         return { kind: 'ambiguous', reason: fault }
+    }
+    const body = await drained(unsent)
+    switch (fault) {
       case 'create: lands late':
         return this.#landLater(body, context, 5 + this.#faults.below(14), fault)
       case 'create: lands very late':
@@ -228,20 +231,10 @@ class FaultyUpstream implements Upstream {
   }
 
   /** The bytes are on their way, whatever becomes of the process that sent them. */
-  async #landLater(
-    body: BatchBody,
-    context: CallContext,
-    minutes: number,
-    reason: string,
-  ): Promise<CreateAnswer> {
-    const sent: Uint8Array[] = []
-    for await (const element of body.elements()) sent.push(element)
-    async function* elements() {
-      yield* sent
-    }
+  #landLater(body: BatchBody, context: CallContext, minutes: number, reason: string): CreateAnswer {
     this.#clock
       .sleepUntil(plusMs(this.#clock.now(), minutes * MINUTE_MS), this.#closing.signal)
-      .then(() => this.#upstream.createBatch({ ...body, elements }, context))
+      .then(() => this.#upstream.createBatch(body, context))
       .catch((error) => {
         if (!this.#closing.signal.aborted) throw error
       })
@@ -382,6 +375,21 @@ class FaultyUpstream implements Upstream {
   #asArchived(batch: MessageBatch): MessageBatch {
     if (!this.#faults.gone.has(batch.id)) return batch
     return { ...batch, archived_at: batch.ended_at, results_url: null }
+  }
+}
+
+/**
+ * With its bytes in memory. An embedded service holds the clock while it takes a body in, and what is asked meanwhile may
+ * be made to sleep.
+ */
+async function drained(body: BatchBody): Promise<BatchBody> {
+  const sent: Uint8Array[] = []
+  for await (const element of body.elements()) sent.push(element)
+  return {
+    ...body,
+    async *elements() {
+      yield* sent
+    },
   }
 }
 

@@ -332,6 +332,19 @@ export const BREAKS: Readonly<Record<string, Break>> = {
     }),
   },
 
+  'message-repeated': {
+    what: 'a realtime call that was answered is made once more',
+    deps: (deps) => ({
+      ...deps,
+      upstream: replaced<Upstream>(deps.upstream, {
+        async createMessage(body, context) {
+          await deps.upstream.createMessage(body, context)
+          return deps.upstream.createMessage(body, context)
+        },
+      }),
+    }),
+  },
+
   'deadline-missed-silently': {
     what: 'a deadline that is missed is not announced',
     deps: (deps) => ({

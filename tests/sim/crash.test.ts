@@ -65,7 +65,14 @@ test('whichever call a driver dies in, before it or after it, the next one ends 
       crashes += 1
       const where = `a crash ${when} call ${call}`
       assert.deepEqual((await driveWorld(world, { upstream })).end, { kind: 'finished' }, where)
-      const run = { id: RUN, rows: 12, settings: EVERYTHING.settings, isCanceled: false, isStuck: false }
+      const run = {
+        id: RUN,
+        rows: 12,
+        settings: EVERYTHING.settings,
+        isCanceled: false,
+        isStuck: false,
+        overAt: null,
+      }
       const lostMax = REALTIME_CONCURRENCY
       const verdict = await judge(world, [run], watch, { lostMax, gone: new Set(), landedTooLate: false })
       assert.deepEqual([...watch.violations, ...verdict.violations], [], where)

@@ -158,7 +158,7 @@ export function simulatedSchema(value: unknown): string | null {
 }
 
 /** Prefixes just over the smallest that is cached. */
-const HANDBOOKS = [0, 1, 2].map((book) => `handbook ${book}. `.repeat(400))
+const HANDBOOKS = [0, 1, 2].map((book) => `handbook ${book}. `.repeat(350))
 
 function faultsOf(seed: number, draw: Draw): { kind: SeedKind; faults: readonly SimFault[] } {
   const ten = Math.floor(seed / 10)

@@ -107,8 +107,9 @@ class Log {
   drives = 0
   crashes = 0
   takeovers = 0
+  /** Realtime calls that were under way when their driver died or lost its run: they may be paid for and unknown. */
+  lostCalls = 0
   readonly stops: string[] = []
-  readonly notes: string[] = []
   readonly violations: string[] = []
 }
 
@@ -155,14 +156,12 @@ async function play(drawn: DrawnWorld, attempt: number, broken: Break | null): P
 
   const verdict = await judge(
     world,
-    lives.map(({ run: { id, options, settings, isCanceled }, isStuck }) => {
-      return { id, rows: options.rows, settings: { ...SETTINGS, ...settings }, isCanceled, isStuck }
+    lives.map(({ run: { id, options, settings, isCanceled }, isStuck, overAt }) => {
+      return { id, rows: options.rows, settings: { ...SETTINGS, ...settings }, isCanceled, isStuck, overAt }
     }),
     watch,
     {
-      lostMax:
-        (faults.fired.get('message: answer lost') ?? 0) +
-        REALTIME_CONCURRENCY * (log.crashes + log.takeovers),
+      lostMax: (faults.fired.get('message: answer lost') ?? 0) + log.lostCalls,
       gone: faults.gone,
       landedTooLate: faults.fired.has('create: lands very late'),
     },
@@ -189,11 +188,11 @@ function faultsOf(drawn: DrawnWorld, attempt: number): Faults {
   const random = seededRandom(`faults ${drawn.seed} ${attempt}`)
   const names = drawn.faults.filter(isUpstreamFault)
   if (drawn.kind === 'random') return Faults.atRandom(random, names)
-  // Where a call comes late or never, another world has it earlier.
+  // Where a call comes late or never, or the faults keep one another from it, another world has them earlier and once.
   const latest = Math.max(1, 5 - attempt)
   const schedule = names.map((name) => {
     const call = 1 + Math.floor(random() * latest)
-    return { name, call, times: 1 + Math.floor(random() * 3) }
+    return { name, call, times: attempt === 0 ? 1 + Math.floor(random() * 3) : 1 }
   })
   return Faults.scheduled(random, schedule)
 }
@@ -209,6 +208,8 @@ class Life {
   readonly #broken: Break | null
   readonly #draw: ReturnType<typeof drawer>
   isStuck = false
+  /** When its last driver said that it is over, by the clock of the world; null before. */
+  overAt: Instant | null = null
   #isCanceled = false
   #metConflict = false
   #toldConflict = false
@@ -244,7 +245,8 @@ class Life {
       const drive: Partial<DriveOptions> = { once, acceptProbe: chance(0.3) }
       const how = one('alone', 'crash', 'crash', 'taken over')
       if (how === 'taken over') {
-        const meanwhile = () => {
+        const meanwhile = async () => {
+          await this.#countLostCalls()
           this.#log.takeovers += 1
           const crash = chance(0.3) ? { crash: { call: 1 + below(30), when } } : {}
           return this.#drive({ drive: { once: chance(0.3) }, ...crash })
@@ -288,7 +290,8 @@ class Life {
     const { id } = this.run
     this.#log.drives += 1
     const through = (deps: RunDeps): RunDeps => {
-      const onMachine = this.#machine.befall({ ...deps, compileSchema: () => simulatedSchema }, () => {
+      const onMachine = this.#machine.befall({ ...deps, compileSchema: () => simulatedSchema }, async () => {
+        await this.#countLostCalls()
         this.#log.takeovers += 1
         return this.#drive({ drive: { once: true } })
       })
@@ -304,7 +307,10 @@ class Life {
         ...options,
         drive,
       })
-      if (end === 'crashed') this.#log.crashes += 1
+      if (end === 'crashed') {
+        this.#log.crashes += 1
+        await this.#countLostCalls()
+      } else if (end.kind === 'finished') this.overAt ??= this.#world.clock.now()
       else if (end.kind === 'stopped') {
         this.#log.stops.push(`${id}: ${end.reason}`)
         if (end.reason.length < 10) this.#log.violations.push(`${id} stopped without a reason: ${end.reason}`)
@@ -318,12 +324,19 @@ class Life {
       this.#metConflict ||= end !== 'crashed' && this.#watch.conflicts.slice(conflicts).includes(id)
       return end
     } catch (error) {
+      await this.#countLostCalls()
       const code = (error as { code?: string }).code ?? ''
       if (!ENDS_OF_A_DRIVER.includes(code)) {
         this.#log.violations.push(`${id}: a driver ended with ${(error as Error).stack}`)
       }
       return null
     }
+  }
+
+  async #countLostCalls(): Promise<void> {
+    const all = await this.#world.store.runs.submissions(this.run.id)
+    const isAnswering = all.some((one) => one.kind === 'realtime' && one.state === 'in_progress')
+    if (isAnswering) this.#log.lostCalls += REALTIME_CONCURRENCY
   }
 
   async #checkBudget(): Promise<void> {

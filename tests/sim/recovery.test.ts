@@ -364,3 +364,39 @@ test('the age of a create counts from when it was sent: a machine that slept bef
   assert.equal(invoice.equal, true, invoice.differences.join('\n'))
   assert.equal(invoice.lines, 40)
 })
+
+test('whenever another takes the run of a driver that slept before its create, the rows are sent by one of them', async () => {
+  let taken = 0
+  for (let call = 1; call <= 10; call++) {
+    const world = await openWorld({ rows: 6, settings: { cache: 'off' } })
+    let creates = 0
+    const slept = withUpstream(world, (local) => ({
+      async createBatch(body, context) {
+        creates += 1
+        if (creates === 1) await world.clock.sleepUntil(plusMs(world.clock.now(), 3 * HOUR_MS))
+        const sent: Uint8Array[] = []
+        for await (const element of body.elements()) sent.push(element)
+        async function* elements() {
+          yield* sent
+        }
+        return local.createBatch({ ...body, elements }, context)
+      },
+    }))
+    const meanwhile = async () => {
+      await world.clock.sleepUntil(plusMs(world.clock.now(), HOUR_MS))
+      await driveWorld(world)
+    }
+    const driving = driveWorld(world, { upstream: slept, pause: { call, when: 'after', meanwhile } })
+    await driving.catch((error: { code?: string }) => {
+      assert.equal(error.code, 'run_taken')
+      taken += 1
+    })
+    await driveWorld(world)
+    // What was sent too much would be invoiced by then.
+    await world.clock.sleepUntil(plusMs(world.clock.now(), HOUR_MS))
+    const { invoice } = await finalState(world)
+    assert.equal(invoice.equal, true, `call ${call}: ${invoice.differences.join('\n')}`)
+    assert.equal(invoice.lines, 6, `call ${call}`)
+  }
+  assert.ok(taken > 2, String(taken))
+})

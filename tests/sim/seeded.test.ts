@@ -4,9 +4,10 @@ import { BREAKS } from './breaks.ts'
 import { runSeed, type SeededRun } from './play-seed.ts'
 import { summaryOf } from './summary.ts'
 
-// A taste of what `npm run sim` does with thousands: enough that a change which breaks a promise is seen at once.
+// A taste of what `npm run sim` does with thousands: enough that a change which breaks a promise is seen at once. All pairs of
+// faults take some 2,800 seeds, which are for there.
 
-const SEEDS = 60
+const SEEDS = 40
 /** Within so many seeds each bug must be found; `npm run sim -- --break NAME` plays them one by one. */
 const BREAK_SEEDS = 200
 
@@ -19,7 +20,7 @@ test('in worlds drawn from seeds, with faults, crashes and second drivers, every
   }
   const { least, kinds, crashes, takeovers, stranger_batches: strangers, compared } = summaryOf(runs)
   assert.ok(least.rows >= 30 && least.batches >= 3 && least.prefixes >= 2 && least.faults >= 1)
-  assert.ok(Math.min(...Object.values(kinds)) >= 5, JSON.stringify(kinds))
+  assert.ok(Math.min(...Object.values(kinds)) >= 3, JSON.stringify(kinds))
   assert.ok(Math.min(crashes, takeovers, strangers) > SEEDS / 4, 'drivers die, and are not alone')
   assert.ok(compared > 0)
 })

@@ -1,5 +1,5 @@
 import { parseCustomId } from '../../src/core/custom-id.ts'
-import { plusMs } from '../../src/core/instant.ts'
+import { type Instant, plusMs } from '../../src/core/instant.ts'
 import type { JobSettings } from '../../src/core/job.ts'
 import { ledgerOf } from '../../src/runs/report-run.ts'
 import type { AttemptRecord, RunRecord } from '../../src/stores/store.ts'
@@ -17,6 +17,8 @@ export interface RunToJudge {
   readonly isCanceled: boolean
   /** Whether it waits for a human for good: what is done must be right, and not everything is done. */
   readonly isStuck: boolean
+  /** When its last driver said that it is over, by the upstream's clock. */
+  readonly overAt: Instant | null
 }
 
 export interface Circumstances {
@@ -59,12 +61,11 @@ export async function judge(
   const tooLate = new Set<string>()
   for (const line of invoice.batchLines.values()) {
     const batchId = line.batchId!
-    const id = parseCustomId(line.customId)
+    const run = runs.find((one) => one.id === parseCustomId(line.customId)?.run)
     // What a run that waits for a human has not read yet is in no ledger yet.
-    if (id === null || runs.find((run) => run.id === id.run)?.isStuck) continue
-    const record = (await world.store.runs.findRuns(id.run))[0]!
+    if (run === undefined || run.isStuck) continue
     const createdAt = Date.parse((await world.local.retrieveBatch(batchId))?.batch.created_at ?? '')
-    if (record.finishedAt !== null && createdAt > record.finishedAt) tooLate.add(batchId)
+    if (run.overAt !== null && createdAt > run.overAt) tooLate.add(batchId)
     else if (!circumstances.gone.has(batchId)) {
       violations.push(`invoiced without a ledger entry: ${batchId} ${line.customId}`)
     }
