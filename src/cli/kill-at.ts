@@ -35,6 +35,8 @@ export const UNCOUNTED_CALLS: ReadonlySet<PropertyKey> = new Set([
   'resultsPage',
   'retrieveBatch',
   'rowsByOrdinal',
+  'rowsOfSubmission',
+  'readAll',
   'rowsPage',
   'runByFingerprint',
   'submissionRows',

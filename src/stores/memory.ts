@@ -323,6 +323,15 @@ class MemoryRuns implements RunStore {
     return ordinals.slice(start, start + limit)
   }
 
+  async rowsOfSubmission(
+    run: string,
+    submission: number,
+    afterOrdinal: number,
+    limit: number,
+  ): Promise<RowRecord[]> {
+    return this.rowsByOrdinal(run, await this.submissionRows(run, submission, afterOrdinal, limit))
+  }
+
   async recordEvent(
     run: string,
     fence: number,
@@ -687,6 +696,10 @@ class MemoryBodies implements BodyStore {
       )
     }
     return bytes.slice()
+  }
+
+  async readAll(refs: readonly BodyRef[]): Promise<{ bodies: Uint8Array[]; release(): void }> {
+    return { bodies: await Promise.all(refs.map((ref) => this.read(ref))), release: () => {} }
   }
 
   async sync(): Promise<void> {}

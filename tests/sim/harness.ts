@@ -228,6 +228,8 @@ export const READS: ReadonlySet<PropertyKey> = new Set([
   'renewLease',
   'retrieveBatch',
   'rowsByOrdinal',
+  'rowsOfSubmission',
+  'readAll',
   'submissionRows',
   'submissions',
 ])
