@@ -165,6 +165,9 @@ async function play(drawn: DrawnWorld, attempt: number, broken: Break | null): P
     {
       lostMax: (faults.fired.get('message: answer lost') ?? 0) + log.lostCalls,
       gone: faults.gone,
+      isBlind:
+        faults.fired.has('list: no workspace headers') &&
+        faults.fired.has('retrieve: another workspace for ten minutes'),
       landedTooLate: faults.fired.has('create: lands very late'),
     },
   )
