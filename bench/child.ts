@@ -20,7 +20,7 @@ export function runChild(script: string, ...args: string[]): Promise<Measured> {
     const begun = performance.now()
     const child = spawn(process.execPath, ['--import', hook, join(ROOT, script), ...args], {
       cwd: ROOT,
-      env: { ...process.env, ANTHROPIC_API_KEY: '', TITHE_UPSTREAM: '', NO_COLOR: '1' },
+      env: { ...process.env, ANTHROPIC_API_KEY: 'bench', TITHE_UPSTREAM: '', NO_COLOR: '1' },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     let stdout = ''

@@ -50,6 +50,33 @@ export async function makeJob(dir: string, rows: number, ownBytes: number): Prom
   return { job, input }
 }
 
+/** A job of rows that share nothing, each with so many bytes of text: what is measured is the carrying, not the cache. */
+export async function makePlainJob(dir: string, rows: number, ownBytes: number): Promise<MadeJob> {
+  const input = join(dir, `plain-${rows}-${ownBytes}.jsonl`)
+  const file = createWriteStream(input)
+  const words = HANDBOOK.replaceAll(/\s+/g, ' ')
+  for (let row = 0; row < rows; row++) {
+    const at = (row * 7_919) % (words.length - ownBytes)
+    const text = `Ticket ${row}. ${words.slice(at, at + ownBytes)}`.slice(0, ownBytes)
+    if (!file.write(`${JSON.stringify({ id: `row ${row}`, text })}\n`)) await once(file, 'drain')
+  }
+  file.end()
+  await once(file, 'finish')
+  const job = join(dir, `plain-${rows}-${ownBytes}.json`)
+  const settings = {
+    model: 'claude-haiku-4-5',
+    max_tokens: 300,
+    expected_output: 60,
+    tier: 'scale',
+    cache: 'off',
+  }
+  writeFileSync(
+    job,
+    JSON.stringify({ name: `${rows} rows`, ...settings, prompt: '{{text}}', input, id: 'id' }),
+  )
+  return { job, input }
+}
+
 /** The same rows every time. */
 function seeded(seed: number): () => number {
   let state = seed >>> 0

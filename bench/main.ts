@@ -3,14 +3,15 @@ import { arch, cpus, platform, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { runChild } from './child.ts'
 import { makeJob } from './made-job.ts'
+import { runs } from './runs.ts'
 
 // npm run bench [-- NAME…] [--json]: measures, prints, and keeps the results with a description of the machine in
 // bench/results. README.md says what each bench is for.
 
-type Measurement = Readonly<Record<string, string | number | null>>
+export type Measurement = Readonly<Record<string, string | number | null>>
 type Bench = (dir: string) => AsyncGenerator<Measurement>
 
-const BENCHES: Readonly<Record<string, Bench>> = { planner, stores, local, demo }
+const BENCHES: Readonly<Record<string, Bench>> = { planner, stores, local, demo, runs }
 
 const args = process.argv.slice(2)
 const asJson = args.includes('--json')
