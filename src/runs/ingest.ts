@@ -56,9 +56,10 @@ export async function ingest(context: RunContext, submission: SubmissionRecord):
     read = await readResults(context, submission)
     const conflict = conflictIn(submission, read)
     if (conflict !== null) {
+      // Said as well: the account may give another reason to stop.
+      note(conflict)
       // A run that was stopped for this very reason and goes on was looked at.
       if (conflict !== run.stopReason) return conflict
-      note(conflict)
     }
     const [first] = await deps.store.runs.missingResults(run.id, submission.number, 1)
     if (first === undefined) break
