@@ -151,6 +151,7 @@ export async function addRun(
     jobPath: null,
     createdAt: START,
     finishedAt: null,
+    forgottenAt: null,
     state: 'preparing',
     stopReason: null,
     upstream: 'local (simulated)',

@@ -5,6 +5,7 @@ import { settingsFromJson } from '../../core/job.ts'
 import { formatUsd, moneyFields } from '../../core/money.ts'
 import { DEADLINE_EVENTS, firstIntentAt } from '../../runs/deadline.ts'
 import { driverOf } from '../../runs/driver.ts'
+import { retriedAt, sinceRetry } from '../../runs/retry-events.ts'
 import type { RowCounts, RunRecord, StoredEvent, SubmissionRecord } from '../../stores/store.ts'
 import { catalogueFor, isHolderGone } from '../../wiring.ts'
 import { exitCodeOf } from '../exit-codes.ts'
@@ -60,12 +61,13 @@ async function readStatus(session: Session, id: string): Promise<Status> {
   const submissions = await store.runs.submissions(id)
   const { withinMs } = settingsFromJson(run.settingsJson)
   const kinds: readonly string[] = Object.values(DEADLINE_EVENTS)
+  const events = await store.runs.events(id)
   return {
     run,
     counts: await store.runs.counts(id),
     submissions,
-    deadlineAt: deadlineOf(run, firstIntentAt(submissions), withinMs),
-    deadlineEvents: (await store.runs.events(id)).filter((event) => kinds.includes(event.kind)),
+    deadlineAt: deadlineOf(run, firstIntentAt(submissions), withinMs, retriedAt(events)),
+    deadlineEvents: sinceRetry(events).filter((event) => kinds.includes(event.kind)),
     spentPicoUsd,
     driver: await driverOf(id, { store, wallClock: clock, isHolderGone }),
     resultsKeptMs: catalogueFor(null).rules.resultsKeptMs,
