@@ -13,7 +13,10 @@ export function deletable(submissions: readonly SubmissionRecord[]): SubmissionR
 }
 
 /** Deletes a batch; one that is not there any more counts as deleted. Answers why it could not be; null when it is gone. */
-export async function deleteBatch(upstream: Batches, id: string): Promise<string | null> {
+export async function deleteBatch(
+  upstream: Pick<Batches, 'deleteBatch'>,
+  id: string,
+): Promise<string | null> {
   try {
     await upstream.deleteBatch(id)
   } catch (error) {

@@ -5,6 +5,7 @@ import { settingsFromJson } from '../../core/job.ts'
 import { formatUsd, moneyFields } from '../../core/money.ts'
 import { DEADLINE_EVENTS, firstIntentAt } from '../../runs/deadline.ts'
 import { driverOf } from '../../runs/driver.ts'
+import { forgottenOn } from '../../runs/forgotten.ts'
 import { retriedAt, sinceRetry } from '../../runs/retry-events.ts'
 import type { RowCounts, RunRecord, StoredEvent, SubmissionRecord } from '../../stores/store.ts'
 import { catalogueFor, isHolderGone } from '../../wiring.ts'
@@ -86,6 +87,7 @@ function statusJson(status: Status) {
     upstream: run.upstream,
     created_at: time(run.createdAt),
     finished_at: time(run.finishedAt),
+    forgotten_at: time(run.forgottenAt),
     deadline_at: time(status.deadlineAt),
     deadline_missed: status.deadlineEvents.some((event) => event.kind === DEADLINE_EVENTS.missed),
     driver,
@@ -120,6 +122,7 @@ function statusJson(status: Status) {
       expires_at: time(one.expiresAt),
       results_until: time(resultsUntil(one, resultsKeptMs)),
       duplicate: one.isDuplicate,
+      deleted_at: time(one.deletedAt),
       organization_id: one.organizationId,
       workspace_id: one.workspaceId,
       next_poll_at: time(one.nextPollAt),
@@ -162,6 +165,7 @@ function renderStatus(status: Status): string {
     `upstream ${run.upstream}`,
     `rows ${run.rows}: ${done} done, ${counts.submitted} in batches, ${counts.pending} not yet submitted`,
   ]
+  if (run.forgottenAt !== null) lines.push(`${forgottenOn(run.forgottenAt)}: the ledger is what is left`)
   if (status.deadlineAt !== null) {
     lines.push(`wanted by ${formatTimestamp(status.deadlineAt).slice(0, 19)}Z`)
     lines.push(...status.deadlineEvents.map((event) => `  ${event.detail}`))
