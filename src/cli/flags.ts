@@ -27,11 +27,13 @@ export type CommandName =
   | 'try'
   | 'run'
   | 'resume'
+  | 'retry'
   | 'status'
   | 'results'
   | 'cancel'
   | 'report'
   | 'doctor'
+  | 'forget'
   | 'recover'
   | 'reconcile'
   | 'models'
@@ -178,6 +180,41 @@ export const COMMANDS: readonly Command[] = [
     ],
   },
   {
+    name: 'retry',
+    summary: 'send rows without a usable answer again, by the job as it is now',
+    doc:
+      'For a run that is over or stopped. The rows are rendered again from the job file, go out within the same run, and the ' +
+      'newest answer counts; what came before stays as history and cost. Shows what it would send and the most that it costs. ' +
+      'max_attempts and within count anew.',
+    args: [RUN],
+    flags: [
+      {
+        flags: '--only <outcome>',
+        doc: 'only rows of one kind; unretrievable ones, which may have been paid for, only so',
+        choices: [
+          'errored',
+          'expired',
+          'truncated',
+          'invalid',
+          'refused',
+          'schema_invalid',
+          'unfinished',
+          'canceled',
+          'unretrievable',
+        ],
+      },
+      { flags: '--job <file>', doc: 'the job file, where it is not where the run began' },
+      { flags: '--yes', doc: 'do not ask before spending on a real key' },
+      { flags: '--budget <dollars>', doc: 'with another budget, for the whole run: 40, or "40 soft"' },
+      { flags: '-o, --output <file>', doc: 'write the results there when the run has finished' },
+      ...PACE_FLAGS,
+    ],
+    examples: [
+      ['tithe retry --only truncated', 'the latest run, after max_tokens was raised in the job'],
+      ['tithe retry r01k', 'everything that has no usable answer'],
+    ],
+  },
+  {
     name: 'status',
     summary: 'where a run stands, batch by batch',
     doc: 'Reads the store only: it asks no upstream and disturbs no driver.',
@@ -286,6 +323,20 @@ export const COMMANDS: readonly Command[] = [
       ['tithe doctor --spend 0.05 --upstream anthropic', 'on a real key; asks before it spends'],
       ['tithe doctor --spend 0.05 --json', 'on the embedded upstream: simulated, and free'],
     ],
+  },
+  {
+    name: 'forget',
+    summary: 'remove the content of a run and keep its ledger',
+    doc:
+      'Removes requests, answers, columns, ids and error texts of a run from the home, down to the bytes on the disk. Outcomes, ' +
+      'tokens and money stay, so the report keeps its figures. Cannot be undone. For a run that is finished or canceled, while ' +
+      'nothing in the home is driven.',
+    args: [RUN],
+    flags: [
+      { flags: '--remote', doc: 'delete its batches at the upstream as well' },
+      { flags: '--yes', doc: 'do not ask' },
+    ],
+    examples: [['tithe forget r01k --remote', 'here and at the upstream']],
   },
   {
     name: 'recover',

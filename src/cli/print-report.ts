@@ -1,6 +1,6 @@
 import { parseResultLine } from '../core/answer.ts'
 import { InvoiceCheck, type InvoiceComparison } from '../core/compare-invoice.ts'
-import { parseCustomId } from '../core/custom-id.ts'
+import { parseCustomId, withoutSlug } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
 import { compareForecast, type ForecastComparison, forecastJson, type Measured } from '../core/forecast.ts'
 import type { Catalogue } from '../core/models.ts'
@@ -42,19 +42,25 @@ export async function printReport(
 /**
  * The lines of this run, by their custom_ids: the local service keeps one invoice for all that was ever asked of it. A
  * batch of the run that its ledger does not know, such as one presumed lost, was paid for all the same. A realtime call
- * is invoiced under its message's id, which the stored answer has.
+ * is invoiced under its message's id, which the stored answer has: of a forgotten run it cannot be told. Slugs are left
+ * out: they are decoration, and forgotten first.
  */
 export async function compareInvoice(
   run: RunRecord,
   store: Store,
   lines: ReturnType<NonNullable<OpenUpstream['local']>['invoice']>,
 ): Promise<InvoiceComparison | null> {
-  const messageIds = await realtimeMessageIds(run.id, store)
+  const submissions = await store.runs.submissions(run.id)
+  const realtime = new Set(submissions.filter((one) => one.kind === 'realtime').map((one) => one.number))
+  if (run.forgottenAt !== null && realtime.size > 0) return null
+  const messageIds = await realtimeMessageIds(run.id, store, realtime)
   const ofRun = new Set(messageIds.values())
   const check = new InvoiceCheck()
   try {
     for await (const line of lines) {
-      if (ofRun.has(line.customId) || parseCustomId(line.customId)?.run === run.id) check.addLine(line)
+      if (ofRun.has(line.customId) || parseCustomId(line.customId)?.run === run.id) {
+        check.addLine({ ...line, customId: withoutSlug(line.customId) })
+      }
     }
   } catch (error) {
     // A run in another process has the local service open: the report comes without the comparison.
@@ -63,16 +69,18 @@ export async function compareInvoice(
   }
   for await (const entry of ledgerOf(run.id, store.runs)) {
     const customId = entry.upstreamBatchId === null ? messageIds.get(entry.customId) : undefined
-    check.addEntry(customId === undefined ? entry : { ...entry, customId })
+    check.addEntry({ ...entry, customId: customId ?? withoutSlug(entry.customId) })
   }
   return check.comparison()
 }
 
 /** The ids of the messages that answered realtime calls, by the custom_id of their row. */
-async function realtimeMessageIds(run: string, store: Store): Promise<Map<string, string>> {
+async function realtimeMessageIds(
+  run: string,
+  store: Store,
+  realtime: ReadonlySet<number>,
+): Promise<Map<string, string>> {
   const ids = new Map<string, string>()
-  const submissions = await store.runs.submissions(run)
-  const realtime = new Set(submissions.filter((one) => one.kind === 'realtime').map((one) => one.number))
   if (realtime.size === 0) return ids
   for await (const { attempt } of resultRecords(store, run)) {
     if (attempt === null || attempt.result === null || !realtime.has(attempt.submission)) continue

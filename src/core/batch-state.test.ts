@@ -26,6 +26,7 @@ const EVENTS = [
   'ingested',
   'gone',
   'turned_up',
+  'deleted',
 ] as const satisfies readonly SubmissionEvent[]
 
 const NOW = instant(1_000)
@@ -53,7 +54,9 @@ test('every state has these steps and no other', () => {
     'canceling gone lost',
     'ended ingested ingested',
     'ended gone lost',
+    'ingested deleted ingested',
     'lost turned_up ended',
+    'lost deleted lost',
   ])
 })
 
@@ -72,7 +75,7 @@ test('every state is told what to do, before its time, at its time, and under a 
   assert.equal(commands(true, 1_001), 'withdraw wait cancel wait ingest nothing nothing nothing')
 })
 
-test('what is open has something to do, what is not is final but for latecomers, and every state can reach an end', () => {
+test('what is open has something to do, what is not is final but for latecomers and deletion, and every state can reach an end', () => {
   const reaches = (state: SubmissionState, seen: readonly SubmissionState[]): boolean =>
     !isOpen(state) ||
     EVENTS.some((event) => {
@@ -80,7 +83,9 @@ test('what is open has something to do, what is not is final but for latecomers,
       return to !== null && !seen.includes(to) && reaches(to, [...seen, to])
     })
   for (const state of STATES) {
-    const isFinal = EVENTS.every((event) => event === 'turned_up' || evolve(state, event) === null)
+    const isFinal = EVENTS.every(
+      (event) => event === 'turned_up' || [null, state].includes(evolve(state, event)),
+    )
     assert.equal(isOpen(state), !isFinal, state)
     assert.equal(isOpen(state), decide({ state, nextPollAt: null }, NOW, false).kind !== 'nothing', state)
     assert.ok(reaches(state, [state]), state)

@@ -72,7 +72,7 @@ export function decide(view: SubmissionView, now: Instant, canceling: boolean): 
   }
 }
 
-/** What was learned about a submission. */
+/** What was learned about a submission. `deleted`: its batch, at the upstream, after everything that it had was read or given up. */
 export type SubmissionEvent =
   | 'intent_recorded'
   | 'accepted'
@@ -85,6 +85,7 @@ export type SubmissionEvent =
   | 'ingested'
   | 'gone'
   | 'turned_up'
+  | 'deleted'
 
 /** Every legal step; anything else is a bug of ours or a foreign hand in the store. */
 const STEPS: Readonly<Record<SubmissionState, Partial<Record<SubmissionEvent, SubmissionState>>>> = {
@@ -99,9 +100,9 @@ const STEPS: Readonly<Record<SubmissionState, Partial<Record<SubmissionEvent, Su
   in_progress: { cancel_requested: 'canceling', ended: 'ended', gone: 'lost' },
   canceling: { cancel_requested: 'canceling', ended: 'ended', gone: 'lost' },
   ended: { ingested: 'ingested', gone: 'lost' },
-  ingested: {},
+  ingested: { deleted: 'ingested' },
   refused: {},
-  lost: { turned_up: 'ended' },
+  lost: { turned_up: 'ended', deleted: 'lost' },
 }
 
 /** What is true after an event; null when the event cannot happen in that state. */

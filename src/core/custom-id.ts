@@ -24,6 +24,11 @@ export function customIdFor(parts: CustomIdParts & { readonly userId: string }):
   return (slug === '' ? identity : `${identity}-${slug}`) as CustomId
 }
 
+/** A custom_id of ours as it is without its slug, which is the user's; any other as it is. */
+export function withoutSlug(customId: string): string {
+  return parseCustomId(customId) === null ? customId : customId.split('-').slice(0, 3).join('-')
+}
+
 /** The identity in a custom_id of ours; null for one that is not ours. */
 export function parseCustomId(text: string): CustomIdParts | null {
   const match = /^(r[0-9a-z]{9})-([1-9]\d{0,8})-([0-9a-z]{1,7})(?:-|$)/.exec(text)

@@ -62,14 +62,16 @@ export function deadlineDecision(view: DeadlineView): DeadlineDecision {
 /**
  * When the results were wanted, on the clock that the run lives by. The embedded service has a time of its own, which may
  * be ahead of the machine's: there it counts from the first create.
+ * @param retriedAt when a person last had rows sent again: they are waited for anew.
  */
 export function deadlineOf(
   run: { readonly createdAt: Instant; readonly upstreamKind: 'local' | 'anthropic' },
   firstIntentAt: Instant | null,
   withinMs: number | null,
+  retriedAt: Instant | null,
 ): Instant | null {
   if (withinMs === null) return null
-  const begun = run.upstreamKind === 'local' ? firstIntentAt : run.createdAt
+  const begun = retriedAt ?? (run.upstreamKind === 'local' ? firstIntentAt : run.createdAt)
   return begun === null ? null : plusMs(begun, withinMs)
 }
 

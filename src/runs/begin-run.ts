@@ -82,6 +82,7 @@ export async function beginRun(
     jobPath: job.settings.path,
     createdAt: now,
     finishedAt: null,
+    forgottenAt: null,
     state: 'preparing',
     stopReason: null,
     organizationId: null,

@@ -19,7 +19,12 @@ export async function lookAtDeadline(context: RunContext): Promise<DeadlineDecis
   const { settings, plan } = context
   if (settings.withinMs === null || plan.chosen.startsWith('realtime')) return NOTHING
   const submissions = await context.submissions()
-  const deadlineAt = deadlineOf(context.run, firstIntentAt(submissions), settings.withinMs)
+  const deadlineAt = deadlineOf(
+    context.run,
+    firstIntentAt(submissions),
+    settings.withinMs,
+    await context.retriedAt(),
+  )
   if (deadlineAt === null) return NOTHING
   const known = await context.eventKinds()
   const counts = await context.deps.store.runs.counts(context.run.id)
@@ -48,7 +53,7 @@ export async function announceLateEnd(context: RunContext): Promise<void> {
   if (settings.withinMs === null || plan.chosen.startsWith('realtime')) return
   if ((await context.eventKinds()).has(DEADLINE_EVENTS.missed)) return
   const submissions = await context.submissions()
-  const deadlineAt = deadlineOf(run, firstIntentAt(submissions), settings.withinMs)
+  const deadlineAt = deadlineOf(run, firstIntentAt(submissions), settings.withinMs, await context.retriedAt())
   if (deadlineAt === null) return
   const deciding = new Set(submissions.flatMap((one) => (one.isDuplicate ? [] : [one.number])))
   const ends = (await deps.store.runs.events(run.id)).filter(

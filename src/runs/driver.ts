@@ -10,6 +10,7 @@ import { parsePlanJson } from '../core/plan-json.ts'
 import { nextWave, probeProblem, type WaveSummary } from '../core/waves.ts'
 import type { RunRecord, RunState, SubmissionRecord } from '../stores/store.ts'
 import { announceLateEnd, lookAtDeadline, withdrawForDeadline } from './deadline.ts'
+import { deleteIngested } from './delete-remote.ts'
 import { endGivenUp } from './give-up.ts'
 import { ingest } from './ingest.ts'
 import { accountLatecomers } from './latecomers.ts'
@@ -17,7 +18,7 @@ import { poll } from './poll.ts'
 import { progressOf } from './progress.ts'
 import { answerInRealtime, REALTIME_CONCURRENCY } from './realtime.ts'
 import { LOOK_AGAIN_MS, reconcile } from './reconcile.ts'
-import { RECOVERY_EVENTS } from './recovery-events.ts'
+import { isRecovering } from './recovery-events.ts'
 import { releaseWave } from './release-wave.ts'
 import { budgetInForce, setBudget } from './run-budget.ts'
 import { LEASE_MS, RunContext, unfenced } from './run-context.ts'
@@ -58,15 +59,29 @@ export interface DriveOptions {
  * @throws `run_held`, `run_taken` when another process drives it; `unknown_run`; what the upstream and the store throw,
  * when waiting does not help: nothing is lost by it.
  */
-export async function drive(runId: string, deps: RunDeps, options: DriveOptions): Promise<DriveEnd> {
-  const fence = await takeLease(runId, deps)
-  const renewing = new AbortController()
-  const renewal = keepLease(runId, fence, deps, renewing.signal)
-  try {
+export function drive(runId: string, deps: RunDeps, options: DriveOptions): Promise<DriveEnd> {
+  return holdRun(runId, deps, async (fence) => {
     const run = await theRun(runId, deps)
     assert(run.state !== 'preparing', 'a run is driven once its rows are stored')
     if (run.state === 'finished' || run.state === 'canceled') return { kind: 'finished' }
     return await loop(await openContext(run, await onTimeOfRun(run.id, deps), fence, options), options)
+  })
+}
+
+/** What taking the lease of a run needs. */
+export type LeaseDeps = Pick<RunDeps, 'store' | 'wallClock' | 'holder' | 'isHolderGone'>
+
+/** Has the lease of a run, and no other process may have it, for as long as the work takes. @throws `run_held` */
+export async function holdRun<T>(
+  runId: string,
+  deps: LeaseDeps,
+  work: (fence: number) => Promise<T>,
+): Promise<T> {
+  const fence = await takeLease(runId, deps)
+  const renewing = new AbortController()
+  const renewal = keepLease(runId, fence, deps, renewing.signal)
+  try {
+    return await work(fence)
   } finally {
     renewing.abort()
     await renewal
@@ -98,8 +113,7 @@ async function loop(context: RunContext, options: DriveOptions): Promise<DriveEn
 
 /** A run that is being rebuilt sends nothing before it is known what its batches have answered. */
 async function isHalfRecovered(context: RunContext): Promise<boolean> {
-  const kinds = await context.eventKinds()
-  return kinds.has(RECOVERY_EVENTS.begun) && !kinds.has(RECOVERY_EVENTS.complete)
+  return isRecovering(await context.eventKinds())
 }
 
 /** What one look at a run came to. */
@@ -140,6 +154,7 @@ async function goRound(context: RunContext, options: DriveOptions): Promise<Roun
     if (command.kind === 'submit') break
     context.deps.signal.throwIfAborted()
   }
+  if (await deleteIngested(context)) acted = true
   if (acted) return { kind: 'acted' }
   if (options.ingestOnly !== undefined) return { kind: 'stop', reason: options.ingestOnly }
   const decision = await decideWave(context, options)
@@ -498,7 +513,7 @@ async function theRun(runId: string, deps: RunDeps): Promise<RunRecord> {
   return run
 }
 
-async function takeLease(runId: string, deps: RunDeps): Promise<number> {
+async function takeLease(runId: string, deps: LeaseDeps): Promise<number> {
   const now = deps.wallClock.now()
   const first = await deps.store.runs.acquireLease(runId, deps.holder, now, plusMs(now, LEASE_MS))
   if (first.kind === 'held') return first.fence
@@ -545,7 +560,7 @@ function heldBy(runId: string, holder: string): TitheError {
   })
 }
 
-async function keepLease(runId: string, fence: number, deps: RunDeps, signal: AbortSignal): Promise<void> {
+async function keepLease(runId: string, fence: number, deps: LeaseDeps, signal: AbortSignal): Promise<void> {
   try {
     for (;;) {
       await deps.wallClock.sleepUntil(plusMs(deps.wallClock.now(), RENEW_MS), signal)

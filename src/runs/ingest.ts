@@ -305,7 +305,7 @@ function resultToRecord(
     { ...line, schemaValid: checks.schemaValid },
     {
       submission: submission.number,
-      attempts: row.attempts,
+      attempts: row.attempts - row.attemptsBefore,
       maxTokens: row.maxTokens,
       revision: row.revision,
       outputTokensMax: line.stopReason === 'max_tokens' ? outputTokensMax(context, submission, row) : null,

@@ -5,7 +5,7 @@ import type { JobProfile, JobProfiler } from '../core/job-profile.ts'
 import { dearestTtl } from '../core/request.ts'
 import type { InputRow, InvalidRow } from '../core/rows.ts'
 import type { RunPlan } from '../core/run-plan.ts'
-import type { BodyRef, NewRow, Store } from '../stores/store.ts'
+import type { BodyRef, Fenced, NewRow, Store } from '../stores/store.ts'
 import { unfenced } from './run-context.ts'
 
 /** Rows rendered, stored and committed together. */
@@ -66,20 +66,68 @@ export async function prepareRows(
   return { profile, rows: count, invalidRows, problems, sample }
 }
 
+/** What a row's cost is reckoned from. */
+type RowSizes = Pick<
+  NewRow,
+  | 'model'
+  | 'promptTokens'
+  | 'promptTokensHigh'
+  | 'maxTokens'
+  | 'webSearchesMax'
+  | 'inferenceGeo'
+  | 'speed'
+  | 'ownMarkTtl'
+>
+
+export function sizesOf({ profile }: RowDescription): RowSizes {
+  const { model, promptTokens, maxTokens, webSearchesMax, inferenceGeo, speed, prefixes } = profile
+  return {
+    model,
+    promptTokens: promptTokens.best,
+    promptTokensHigh: promptTokens.high,
+    maxTokens,
+    webSearchesMax,
+    inferenceGeo,
+    speed,
+    ownMarkTtl: dearestTtl(prefixes.map((prefix) => prefix.mark)),
+  }
+}
+
+/** Of a row that cannot be sent. */
+const NO_SIZES: RowSizes = {
+  model: '',
+  promptTokens: 0,
+  promptTokensHigh: 0,
+  maxTokens: 0,
+  webSearchesMax: 0,
+  inferenceGeo: null,
+  speed: 'standard',
+  ownMarkTtl: null,
+}
+
 /** Stores rows in chunks: bodies first, then the transaction that refers to them. */
 export class StoreSink implements RowSink {
   readonly #store: Store
   readonly #run: string
   readonly #fence: number
+  readonly #commit: (rows: readonly NewRow[]) => Promise<'ok' | Fenced>
   readonly #blocks = new Set<string>()
   #rows: NewRow[] = []
   #newBlocks: { hash: string; ref: BodyRef }[] = []
   #chunkBytes = 0
 
-  constructor(store: Store, run: string, fence: number) {
+  /** @param commit what is done with a chunk of rows once everything that they refer to is stored; they are added when left out. */
+  constructor(
+    store: Store,
+    run: string,
+    fence: number,
+    commit: (rows: readonly NewRow[]) => Promise<'ok' | Fenced> = (rows) =>
+      store.runs.addRows(run, fence, rows),
+  ) {
     this.#store = store
     this.#run = run
     this.#fence = fence
+    this.#commit = commit
   }
 
   async add(
@@ -100,20 +148,13 @@ export class StoreSink implements RowSink {
       ordinal: row.ordinal,
       userId: row.userId ?? `row ${row.ordinal + 1}`,
       line: row.line,
-      model: described?.profile.model ?? '',
       variant: described?.profile.variant ?? '',
       request: await bodies.append(Buffer.from(request)),
       paramsBytes: described?.profile.paramsBytes ?? 0,
       columns: await bodies.append(Buffer.from(JSON.stringify(row.columns))),
       expectedJson: row.kind === 'row' && row.expected !== undefined ? JSON.stringify(row.expected) : null,
       prefixesJson: JSON.stringify(described?.profile.prefixes.map((prefix) => prefix.hash) ?? []),
-      promptTokens: described?.profile.promptTokens.best ?? 0,
-      promptTokensHigh: described?.profile.promptTokens.high ?? 0,
-      maxTokens: described?.profile.maxTokens ?? 0,
-      webSearchesMax: described === null ? 0 : described.profile.webSearchesMax,
-      inferenceGeo: described?.profile.inferenceGeo ?? null,
-      speed: described?.profile.speed ?? 'standard',
-      ownMarkTtl: dearestTtl(described?.profile.prefixes.map((prefix) => prefix.mark) ?? []),
+      ...(described === null ? NO_SIZES : sizesOf(described)),
       invalidProblem: invalid,
     })
     if (this.#rows.length >= CHUNK_ROWS || this.#chunkBytes >= CHUNK_BYTES) await this.#flush()
@@ -127,7 +168,7 @@ export class StoreSink implements RowSink {
     const { runs, bodies } = this.#store
     await bodies.sync()
     unfenced(await runs.putBlocks(this.#run, this.#fence, this.#newBlocks), this.#run)
-    unfenced(await runs.addRows(this.#run, this.#fence, this.#rows), this.#run)
+    unfenced(await this.#commit(this.#rows), this.#run)
     this.#rows = []
     this.#newBlocks = []
     this.#chunkBytes = 0

@@ -24,7 +24,7 @@ import type { MarksByGroup, RunContext } from './run-context.ts'
 
 const PAGE_ROWS = 2_000
 /** Of the run's events: a budget that a person set after the job was planned, as `budgetText` writes it. */
-const BUDGET_EVENT = 'budget'
+export const BUDGET_EVENT = 'budget'
 
 /** The budget that holds for a run: the last that a person set, else the job's; null without one. */
 export async function budgetInForce(

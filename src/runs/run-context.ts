@@ -11,8 +11,9 @@ import type { GroupPlan, MarkPlan, RunPlan } from '../core/run-plan.ts'
 import { promptTokens } from '../core/usage.ts'
 import { marksToRelease } from '../core/waves.ts'
 import { loadAccountErrors } from '../facts/account-errors.ts'
-import type { RunRecord, SubmissionRecord } from '../stores/store.ts'
+import type { RunRecord, StoredEvent, SubmissionRecord } from '../stores/store.ts'
 import type { AnswerHeaders, CallContext } from '../upstreams/upstream.ts'
+import { retriedAt, sinceRetry } from './retry-events.ts'
 import type { RunDeps } from './run-deps.ts'
 
 /** Marks by group, as a submission records them: rows of a group that is not named go out unmarked. */
@@ -57,9 +58,11 @@ export class RunContext {
   isWorkspaceChecked = false
   /** Whether it was said what the end of the run is waiting for. */
   saidAwaited = false
+  /** Batches that could not be deleted at the upstream, as was said. */
+  readonly undeleted = new Set<string>()
   /** Whether batches are canceled for the deadline: what they report as canceled goes on in realtime. */
   closing = false
-  #events: Set<string> | null = null
+  #events: StoredEvent[] | null = null
   #answersFor: WorkspaceIds | null = null
   #toldTime = false
   /** Why nothing more may be sent until a person has mended something; the driver stops when it is set. */
@@ -123,16 +126,23 @@ export class RunContext {
   async addEvent(kind: string, detail: string): Promise<void> {
     const event = { run: this.run.id, at: this.now(), submission: 0, kind, detail }
     await this.deps.store.runs.addEvent(event)
-    ;(await this.eventKinds()).add(kind)
+    ;(await this.#eventsOfRun()).push(event)
     this.deps.emit({ kind: 'note', message: detail })
   }
 
-  /** The kinds of events of the whole run that were recorded so far, by whichever driver. */
-  async eventKinds(): Promise<Set<string>> {
-    this.#events ??= new Set(
-      (await this.deps.store.runs.events(this.run.id)).flatMap((event) =>
-        event.submission === 0 ? [event.kind] : [],
-      ),
+  /** The kinds of events of the whole run that were recorded so far, by whichever driver, since rows were last sent again. */
+  async eventKinds(): Promise<ReadonlySet<string>> {
+    return new Set(sinceRetry(await this.#eventsOfRun()).map((event) => event.kind))
+  }
+
+  /** When a person last had rows sent again. */
+  async retriedAt(): Promise<Instant | null> {
+    return retriedAt(await this.#eventsOfRun())
+  }
+
+  async #eventsOfRun(): Promise<StoredEvent[]> {
+    this.#events ??= (await this.deps.store.runs.events(this.run.id)).filter(
+      (event) => event.submission === 0,
     )
     return this.#events
   }

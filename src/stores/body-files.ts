@@ -1,11 +1,14 @@
 import {
   closeSync,
   fdatasync,
+  fdatasyncSync,
   fsyncSync,
   mkdirSync,
   openSync,
   readdirSync,
   readSync,
+  rmSync,
+  statSync,
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -121,6 +124,35 @@ class BodyFiles implements BodyStore {
       )
     }
     return bytes
+  }
+
+  async extents(): Promise<BodyRef[]> {
+    try {
+      const files = readdirSync(this.#dir).flatMap((name) => {
+        const [, file] = /^(\d+)\.body$/.exec(name) ?? []
+        return file === undefined ? [] : [Number(file)]
+      })
+      return files
+        .sort((a, b) => a - b)
+        .map((file) => ({ file, offset: 0, length: statSync(this.#path(file)).size }))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+      throw storeError(error, this.#dir)
+    }
+  }
+
+  async keepOnly(extents: readonly BodyRef[], kept: readonly BodyRef[]): Promise<void> {
+    for (const extent of extents) {
+      const path = this.#path(extent.file)
+      const own = kept.filter((range) => range.file === extent.file)
+      try {
+        if (own.length === 0) rmSync(path, { force: true })
+        else overwrite(path, gapsIn(extent, own))
+      } catch (error) {
+        throw storeError(error, path)
+      }
+    }
+    if (extents.length > 0) syncDirectory(this.#dir)
   }
 
   /** One at a time: a caller whose bytes an earlier sync is just writing must wait for that one too. */
@@ -265,6 +297,33 @@ function openExclusively(path: string): number | null {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return null
     throw error
+  }
+}
+
+/** What of an extent lies between the ranges, which are of its file and in order. */
+function gapsIn({ file, length }: BodyRef, ranges: readonly BodyRef[]): BodyRef[] {
+  const gaps: BodyRef[] = []
+  let from = 0
+  for (const range of [...ranges, { offset: length, length: 0 }]) {
+    if (range.offset > from) gaps.push({ file, offset: from, length: Math.min(range.offset, length) - from })
+    from = Math.max(from, range.offset + range.length)
+  }
+  return gaps.filter((gap) => gap.length > 0)
+}
+
+function overwrite(path: string, gaps: readonly BodyRef[]): void {
+  if (gaps.length === 0) return
+  const zeros = new Uint8Array(BUFFER_BYTES)
+  const fd = openSync(path, 'r+')
+  try {
+    for (const { offset, length } of gaps) {
+      for (let done = 0; done < length; ) {
+        done += writeSync(fd, zeros, 0, Math.min(zeros.length, length - done), offset + done)
+      }
+    }
+    fdatasyncSync(fd)
+  } finally {
+    closeSync(fd)
   }
 }
 

@@ -1,9 +1,11 @@
 import { assert } from '../core/assert.ts'
 import { evolve, isOpen, type SubmissionEvent, type SubmissionState } from '../core/batch-state.ts'
 import { type LedgerUsage, UsageFold } from '../core/compare-usage.ts'
+import { withoutSlug } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
 import type { Instant } from '../core/instant.ts'
 import type { LedgerEntry } from '../core/ledger.ts'
+import { assertOver, assertReplaceable, BodyRanges, FORGOTTEN } from './forgetting.ts'
 import { gapBefore } from './gap-before.ts'
 import { mayBeBatch } from './may-be-batch.ts'
 import type {
@@ -16,6 +18,7 @@ import type {
   NewRow,
   PendingRow,
   RecordAnswer,
+  ReopenedRow,
   ResultRecord,
   ResultToRecord,
   RowCounts,
@@ -39,10 +42,11 @@ export function openMemoryStore(): Store {
 }
 
 interface StoredRow {
-  readonly input: NewRow
+  input: NewRow
   state: RowState
   group: string | null
   attempts: number
+  attemptsBefore: number
   notBefore: Instant | null
   revision: RowRecord['revision']
   /** submitted: the submission that holds the row; done: the one that decided it. */
@@ -129,6 +133,13 @@ class MemoryRuns implements RunStore {
     return 'ok'
   }
 
+  async saveSettings(run: string, fence: number, settingsJson: string): Promise<'ok' | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    stored.record = { ...stored.record, settingsJson }
+    return 'ok'
+  }
+
   async savePlan(run: string, fence: number, planJson: string): Promise<'ok' | Fenced> {
     const stored = this.#held(run, fence)
     if (stored === null) return 'fenced'
@@ -194,6 +205,7 @@ class MemoryRuns implements RunStore {
         state: invalid ? 'done' : 'pending',
         group: null,
         attempts: 0,
+        attemptsBefore: 0,
         notBefore: null,
         revision: null,
         submission: null,
@@ -499,6 +511,88 @@ class MemoryRuns implements RunStore {
     return canceled
   }
 
+  async reopenRows(run: string, fence: number, rows: readonly ReopenedRow[]): Promise<number | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    assertReplaceable(rows)
+    let reopened = 0
+    for (const { ordinal, replacement } of rows) {
+      const row = stored.rows.get(ordinal)
+      if (row?.state !== 'done') continue
+      if (replacement !== null) {
+        row.input = { ...replacement.row }
+        row.group = replacement.group
+      }
+      row.state = 'pending'
+      row.submission = null
+      row.outcome = null
+      row.notBefore = null
+      row.revision = null
+      row.attemptsBefore = row.attempts
+      reopened += 1
+    }
+    stored.byLane = null
+    return reopened
+  }
+
+  async forgetRun(
+    run: string,
+    fence: number,
+    kept: { at: Instant; settingsJson: string; planJson: string; eventKinds: readonly string[] },
+  ): Promise<'ok' | Fenced> {
+    const stored = this.#held(run, fence)
+    if (stored === null) return 'fenced'
+    const { settingsJson, planJson } = kept
+    assertOver(stored.record)
+    const forgottenAt = stored.record.forgottenAt ?? kept.at
+    stored.record = { ...stored.record, fingerprint: '', settingsJson, planJson, forgottenAt }
+    stored.blocks.clear()
+    for (const row of stored.rows.values()) {
+      row.input = {
+        ...row.input,
+        userId: '',
+        request: FORGOTTEN_REF,
+        columns: FORGOTTEN_REF,
+        expectedJson: null,
+        prefixesJson: '[]',
+        invalidProblem: row.input.invalidProblem === null ? null : FORGOTTEN,
+      }
+    }
+    for (const submission of stored.submissions) {
+      submission.record = { ...submission.record, fingerprint: null, because: null }
+      for (const [ordinal, attempt] of submission.attempts) {
+        submission.attempts.set(ordinal, {
+          ...attempt,
+          customId: withoutSlug(attempt.customId),
+          errorMessage: null,
+          result: null,
+          resultDigest: '',
+          schemaProblem: null,
+        })
+      }
+      for (const [ordinal, entry] of submission.entries) {
+        submission.entries.set(ordinal, { ...entry, customId: withoutSlug(entry.customId) })
+      }
+    }
+    for (const [index, event] of stored.events.entries()) {
+      if (!kept.eventKinds.includes(event.kind)) stored.events[index] = { ...event, detail: '' }
+    }
+    return 'ok'
+  }
+
+  async bodyRanges(): Promise<BodyRef[]> {
+    const refs = [...this.#runs.values()].flatMap(({ rows, blocks, submissions }) => [
+      ...[...rows.values()].flatMap(({ input }) => [input.request, input.columns]),
+      ...blocks.values(),
+      ...submissions.flatMap(({ attempts }) => [...attempts.values()].flatMap(({ result }) => result ?? [])),
+    ])
+    const ranges = new BodyRanges()
+    for (const ref of refs.sort((a, b) => a.file - b.file || a.offset - b.offset)) ranges.add(ref)
+    return ranges.merged
+  }
+
+  async scrub(): Promise<void> {}
+
   async recordResults(
     run: string,
     fence: number,
@@ -702,18 +796,31 @@ class MemoryBodies implements BodyStore {
     return { bodies: await Promise.all(refs.map((ref) => this.read(ref))), release: () => {} }
   }
 
+  async extents(): Promise<BodyRef[]> {
+    return this.#offset === 0 ? [] : [{ file: 1, offset: 0, length: this.#offset }]
+  }
+
+  async keepOnly(_extents: readonly BodyRef[], kept: readonly BodyRef[]): Promise<void> {
+    const isKept = (offset: number) =>
+      kept.some((range) => offset >= range.offset && offset < range.offset + range.length)
+    for (const offset of this.#bodies.keys()) if (!isKept(offset)) this.#bodies.delete(offset)
+  }
+
   async sync(): Promise<void> {}
 
   async close(): Promise<void> {}
 }
 
+const FORGOTTEN_REF: BodyRef = { file: 0, offset: 0, length: 0 }
+
 function rowRecord(row: StoredRow): RowRecord {
-  const { input, state, group, attempts, notBefore, revision, outcome, submission } = row
+  const { input, state, group, attempts, attemptsBefore, notBefore, revision, outcome, submission } = row
   return {
     ...input,
     state,
     group,
     attempts,
+    attemptsBefore,
     notBefore,
     revision,
     outcome,

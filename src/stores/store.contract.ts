@@ -1028,6 +1028,175 @@ export function storeContract(under: StoreUnderTest): void {
     })
   })
 
+  describe(`${under.name}: rows that are sent again, runs that are forgotten`, () => {
+    /** A run with a row that errored, one that succeeded, one that is invalid and one that waits. */
+    const answered = async ({ runs, bodies }: Store): Promise<number> => {
+      const refs = await Promise.all(['request', 'columns'].map((text) => bodies.append(Buffer.from(text))))
+      await bodies.sync()
+      const rows = [
+        newRow(0),
+        newRow(1),
+        newRow(2, { invalidProblem: 'no such file: canary.png' }),
+        newRow(3),
+      ]
+      const stored = rows.map((row) => ({
+        ...row,
+        request: refs[0]!,
+        columns: refs[1]!,
+        expectedJson: '"canary"',
+      }))
+      const fence = await started(runs, stored)
+      await runs.putBlocks(RUN, fence, [{ hash: 'shared', ref: refs[0]! }])
+      const number = await plan(runs, fence, [0, 1])
+      await events(runs, fence, number, ['intent_recorded', 'accepted', 'ended'])
+      const line = await bodies.append(Buffer.from('an answer'))
+      const errored = { outcome: 'errored', stopReason: null, errorMessage: 'canary', billed: false } as const
+      const customId = (ordinal: number) => `${RUN}-${number}-${ordinal}-canary`
+      await runs.recordResults(RUN, fence, number, [
+        result(number, 0, { ...errored, customId: customId(0), result: line }),
+        result(number, 1, {
+          customId: customId(1),
+          result: line,
+          schemaValid: false,
+          schemaProblem: 'canary',
+        }),
+      ])
+      await events(runs, fence, number, ['ingested'])
+      return fence
+    }
+
+    stored(
+      'a row that is done is pending again, and its attempts are history that is no longer counted',
+      async (store) => {
+        const { runs } = store
+        const fence = await answered(store)
+        await runs.setRunState(RUN, fence, { from: ['running'], to: 'finished', stopReason: null, at: AT })
+        assert.equal(
+          await runs.reopenRows(
+            RUN,
+            fence,
+            [0, 3, 9].map((ordinal) => ({ ordinal, replacement: null })),
+          ),
+          1,
+        )
+        const [row] = await runs.rowsByOrdinal(RUN, [0])
+        assert.deepEqual(
+          [row?.state, row?.outcome, row?.decidedBy, row?.attempts, row?.attemptsBefore],
+          ['pending', null, null, 1, 1],
+        )
+        assert.deepEqual(ordinals(await runs.pendingRows(RUN, AT, null, 10)), [0, 3])
+        assert.equal((await runs.attemptsOf(RUN, [0])).length, 1)
+        const { errored, pending, succeeded } = await runs.counts(RUN)
+        assert.deepEqual([errored, pending, succeeded], [0, 2, 1])
+        const again = await plan(runs, fence, [0])
+        await events(runs, fence, again, ['intent_recorded', 'accepted', 'ended'])
+        await runs.recordResults(RUN, fence, again, [result(again, 0)])
+        const [done] = await runs.resultsPage(RUN, -1, 1)
+        assert.deepEqual(
+          [done?.row.decidedBy, done?.row.attempts, done?.attempt?.outcome],
+          [again, 2, 'succeeded'],
+        )
+      },
+    )
+
+    stored(
+      'what takes the place of a row is what is sent, in its lane, and an invalid row can be sent then',
+      async (store) => {
+        const { runs } = store
+        const fence = await answered(store)
+        const row = newRow(2, { model: 'claude-opus-4-8', variant: 'v2', maxTokens: 9, promptTokens: 7 })
+        assert.equal(await runs.reopenRows(RUN, fence, [{ ordinal: 2, replacement: { row, group: 'g' } }]), 1)
+        assert.deepEqual(await runs.rowsByOrdinal(RUN, [2]), [{ ...rowRecord(row), group: 'g' }])
+        const pending = await runs.pendingRows(RUN, AT, null, 10)
+        assert.deepEqual(
+          pending.map((one) => [one.ordinal, one.model, one.variant, one.group]),
+          [
+            [3, newRow(3).model, newRow(3).variant, null],
+            [2, 'claude-opus-4-8', 'v2', 'g'],
+          ],
+        )
+        const invalid = newRow(0, { invalidProblem: 'too large' })
+        await assert.rejects(
+          runs.reopenRows(RUN, fence, [{ ordinal: 0, replacement: { row: invalid, group: null } }]),
+        )
+      },
+    )
+
+    stored('settings are replaced', async ({ runs }) => {
+      const fence = await started(runs, [])
+      assert.equal(await runs.saveSettings(RUN, fence, '{"new":1}'), 'ok')
+      assert.equal((await runs.findRuns(RUN))[0]?.settingsJson, '{"new":1}')
+    })
+
+    stored('what is forgotten is content: outcomes, tokens and money stay', async (store) => {
+      const { runs } = store
+      const fence = await answered(store)
+      const kept = { at: LATER, settingsJson: '{"s":1}', planJson: '{"p":1}', eventKinds: ['budget'] }
+      await runs.addEvent({ run: RUN, at: AT, submission: 0, kind: 'budget', detail: '25' })
+      await runs.addEvent({ run: RUN, at: AT, submission: 0, kind: 'other', detail: 'canary' })
+      await assert.rejects(runs.forgetRun(RUN, fence, kept), 'not while it is running')
+      await runs.setRunState(RUN, fence, { from: ['running'], to: 'canceled', stopReason: null, at: AT })
+      const before = { counts: await runs.counts(RUN), ledger: await runs.ledgerPage(RUN, null, 10) }
+      assert.equal(await runs.forgetRun(RUN, fence, kept), 'ok')
+      assert.equal(await runs.forgetRun(RUN, fence, { ...kept, at: AT }), 'ok')
+      assert.deepEqual(await runs.counts(RUN), before.counts)
+      const identity = (ordinal: number) => `${RUN}-1-${ordinal}`
+      assert.deepEqual(
+        await runs.ledgerPage(RUN, null, 10),
+        before.ledger.map((entry) => ({ ...entry, customId: identity(entry.ordinal) })),
+      )
+      const page = await runs.resultsPage(RUN, -1, 10)
+      assert.deepEqual(
+        page.map(({ attempt }) => attempt && [attempt.customId, attempt.result, attempt.outcome]),
+        [[identity(0), null, 'errored'], [identity(1), null, 'succeeded'], null, null],
+      )
+      const [run] = await runs.findRuns(RUN)
+      assert.deepEqual(
+        [run?.forgottenAt, run?.settingsJson, run?.planJson, run?.fingerprint],
+        [LATER, '{"s":1}', '{"p":1}', ''],
+      )
+      assert.deepEqual(await runs.blocks(RUN, ['shared']), [])
+      const everything = [page, await runs.submissions(RUN), await runs.events(RUN)]
+      assert.doesNotMatch(
+        JSON.stringify(everything, (_, value: unknown) =>
+          typeof value === 'bigint' ? String(value) : value,
+        ),
+        /canary|user-/,
+      )
+      assert.deepEqual(
+        (await runs.events(RUN)).filter((event) => event.detail !== '').map((event) => event.kind),
+        ['budget'],
+      )
+      await runs.scrub()
+    })
+
+    stored(
+      'bodies that nobody refers to any more are gone, and the others are as they were',
+      async (store) => {
+        const { runs, bodies } = store
+        const fence = await answered(store)
+        const other = 'raaaaaaaa2'
+        await runs.createRun(runRecord({ id: other }))
+        const ref = await bodies.append(Buffer.from('of another run'))
+        await bodies.sync()
+        const theirs = await take(runs, other)
+        await runs.addRows(other, theirs, [newRow(0, { request: ref, columns: NO_REF })])
+        const [answer] = (await runs.resultsPage(RUN, 0, 1)).map(({ attempt }) => attempt?.result)
+        await runs.setRunState(RUN, fence, { from: ['running'], to: 'finished', stopReason: null, at: AT })
+        const kept = { at: AT, settingsJson: '{}', planJson: '{}', eventKinds: [] }
+        await runs.forgetRun(RUN, fence, kept)
+        assert.deepEqual(await runs.bodyRanges(), [ref])
+        await bodies.keepOnly(await bodies.extents(), await runs.bodyRanges())
+        assert.equal(Buffer.from(await bodies.read(ref)).toString(), 'of another run')
+        const left = await bodies.read(answer!).then(
+          (bytes) => bytes.every((byte) => byte === 0),
+          () => true,
+        )
+        assert.ok(left)
+      },
+    )
+  })
+
   describe(`${under.name}: bodies`, () => {
     stored('bytes are read back from where they were appended, synced or not', async ({ bodies }) => {
       const bytes = Buffer.from('größer — ✓')
@@ -1102,6 +1271,7 @@ export function runRecord(fields: Partial<RunRecord> = {}): RunRecord {
     jobPath: '/jobs/tickets.yaml',
     createdAt: AT,
     finishedAt: null,
+    forgottenAt: null,
     state: 'preparing',
     stopReason: null,
     upstream: 'local',
@@ -1145,6 +1315,7 @@ function rowRecord(row: NewRow) {
     state: 'pending',
     group: null,
     attempts: 0,
+    attemptsBefore: 0,
     notBefore: null,
     revision: null,
     outcome: null,
@@ -1313,6 +1484,14 @@ async function assertFenced(runs: Runs, fence: number): Promise<void> {
     returnRows: await runs.returnRows(RUN, fence, 1, { kind: 'pending', notBefore: null }),
     endUnretrievable: await runs.endUnretrievable(RUN, fence, 1),
     cancelPendingRows: await runs.cancelPendingRows(RUN, fence),
+    saveSettings: await runs.saveSettings(RUN, fence, '{"stale":1}'),
+    reopenRows: await runs.reopenRows(RUN, fence, [{ ordinal: 0, replacement: null }]),
+    forgetRun: await runs.forgetRun(RUN, fence, {
+      at: AT,
+      settingsJson: '{}',
+      planJson: '{"stale":1}',
+      eventKinds: [],
+    }),
     recordResults: await runs.recordResults(RUN, fence, 1, [result(1, 0)]),
   }
   for (const [method, answer] of Object.entries(answers)) assert.equal(answer, 'fenced', method)

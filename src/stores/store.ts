@@ -20,7 +20,8 @@ export interface BodyRef {
 
 /**
  * Append-only bytes: rendered requests, shared blocks, result lines. A writer appends only to files that it created and
- * truncates nothing of another's; `sync` comes before the commit that refers to what was appended.
+ * truncates nothing of another's; `sync` comes before the commit that refers to what was appended. Only what nobody refers
+ * to any more is ever overwritten.
  */
 export interface BodyStore {
   append(bytes: Uint8Array): Promise<BodyRef>
@@ -30,6 +31,14 @@ export interface BodyStore {
    * gives it back at once, where waiting for the collector would let hundreds of megabytes pile up.
    */
   readAll(refs: readonly BodyRef[]): Promise<{ readonly bodies: readonly Uint8Array[]; release(): void }>
+  /** Every file as far as it reaches now, whoever wrote it. */
+  extents(): Promise<BodyRef[]>
+  /**
+   * Overwrites what stands in these extents and is not kept; a file of which nothing is kept is removed. Durable when it
+   * answers. Only while nobody appends to these files who has not committed yet where.
+   * @param kept by file and offset, without overlaps.
+   */
+  keepOnly(extents: readonly BodyRef[], kept: readonly BodyRef[]): Promise<void>
   /** fdatasync of everything that this writer appended. */
   sync(): Promise<void>
   close(): Promise<void>
@@ -37,7 +46,7 @@ export interface BodyStore {
 
 /**
  * preparing: rows are being rendered, nothing was sent; a crash starts it anew. running: a driver may work on it.
- * stopped: waits for a human (`stopReason`). canceled and finished are final.
+ * stopped: waits for a human (`stopReason`). canceled and finished are final, unless a person sends rows again.
  */
 export type RunState = 'preparing' | 'running' | 'stopped' | 'finished' | 'canceled'
 
@@ -49,6 +58,8 @@ export interface RunRecord {
   readonly jobPath: string | null
   readonly createdAt: Instant
   readonly finishedAt: Instant | null
+  /** When its content was removed; what is left is the ledger. */
+  readonly forgottenAt: Instant | null
   readonly state: RunState
   /** For people; null unless stopped. */
   readonly stopReason: string | null
@@ -104,12 +115,21 @@ export interface RowRecord extends NewRow {
   /** The prefix group that planning gave it; null when nothing is shared. */
   readonly group: string | null
   readonly attempts: number
+  /** Those of them that were made before a person had the row sent again: `max_attempts` counts from there. */
+  readonly attemptsBefore: number
   readonly notBefore: Instant | null
   /** null: sent as it was rendered. */
   readonly revision: RowRevision | null
   readonly outcome: RowOutcome | null
   /** The submission whose attempt decided the outcome. */
   readonly decidedBy: number | null
+}
+
+/** A row that is sent again, and what takes its place; null where it goes out as it is stored. */
+export interface ReopenedRow {
+  readonly ordinal: number
+  /** Can be sent, and has the same ordinal. `group` as in `RowRecord`. */
+  readonly replacement: { readonly row: NewRow; readonly group: string | null } | null
 }
 
 /** The little that wave planning needs of a pending row. */
@@ -298,6 +318,7 @@ export interface RunStore {
     fence: number,
     change: { from: readonly RunState[]; to: RunState; stopReason: string | null; at: Instant },
   ): Promise<'ok' | 'not_in_state' | Fenced>
+  saveSettings(run: string, fence: number, settingsJson: string): Promise<'ok' | Fenced>
   /** The plan as revised by a wave's measurements. */
   savePlan(run: string, fence: number, planJson: string): Promise<'ok' | Fenced>
   /** Records organisation and workspace once; answers `mismatch` when they differ from what is recorded. */
@@ -410,6 +431,33 @@ export interface RunStore {
 
   /** Ends every pending row with the outcome `canceled`, without an attempt; answers how many. */
   cancelPendingRows(run: string, fence: number): Promise<number | Fenced>
+
+  /**
+   * done → pending, each with what takes its place, atomically; answers how many. Rows that are not done stay as they are.
+   * Their attempts and entries are history and money; `attemptsBefore` becomes what `attempts` is.
+   */
+  reopenRows(run: string, fence: number, rows: readonly ReopenedRow[]): Promise<number | Fenced>
+
+  /**
+   * Removes the content of a run that is finished or canceled: of rows, attempts, blocks, submissions and events all that
+   * could repeat or name what was asked and answered. Outcomes, tokens and money stay, and the identities in custom_ids.
+   * Asked again, it changes nothing but what was left.
+   */
+  forgetRun(
+    run: string,
+    fence: number,
+    kept: {
+      readonly at: Instant
+      readonly settingsJson: string
+      readonly planJson: string
+      /** Kinds of events whose detail is none of the content. */
+      readonly eventKinds: readonly string[]
+    },
+  ): Promise<'ok' | Fenced>
+  /** All places in body files that any run refers to, by file and offset; those that touch are one. */
+  bodyRanges(): Promise<BodyRef[]>
+  /** Bytes of what is not stored any more are gone from the disk. Throws while another process keeps it from that. */
+  scrub(): Promise<void>
 
   /**
    * Attempts, row states and ledger entries of a chunk of results, atomically; idempotent by (submission, ordinal). A

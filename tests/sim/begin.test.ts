@@ -93,6 +93,7 @@ const RECORD = {
   name: 'sim',
   jobPath: null,
   finishedAt: null,
+  forgottenAt: null,
   state: 'preparing',
   stopReason: null,
   organizationId: null,

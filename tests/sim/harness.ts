@@ -137,6 +137,11 @@ export async function openEmptyWorld(settings: Partial<LocalSettings> = {}): Pro
   return { clock, store: openMemoryStore(), local }
 }
 
+/** Serves one pass over rows. */
+export function describer(): RowDescriber {
+  return new RowDescriber({ catalogue, measurer, facts, at: START })
+}
+
 /** Plans a run and stores it, ready to be driven. */
 export async function addRun(
   { store }: Pick<World, 'store'>,
@@ -151,6 +156,7 @@ export async function addRun(
     jobPath: null,
     createdAt: START,
     finishedAt: null,
+    forgottenAt: null,
     state: 'preparing',
     stopReason: null,
     upstream: 'local (simulated)',
@@ -168,7 +174,7 @@ export async function addRun(
   }
   const prepared = await prepareRows(
     rows(),
-    new RowDescriber({ catalogue, measurer, facts, at: START }),
+    describer(),
     profileJob(profileCuts(catalogue, START, priors)),
     'exact',
     new StoreSink(store, id, lease.fence),
@@ -213,9 +219,11 @@ export const READS: ReadonlySet<PropertyKey> = new Set([
   'attemptCounts',
   'attemptsOf',
   'batchResults',
+  'bodyRanges',
   'blocks',
   'counts',
   'events',
+  'extents',
   'findRuns',
   'ledgerPage',
   'ledgerUsage',
@@ -226,6 +234,7 @@ export const READS: ReadonlySet<PropertyKey> = new Set([
   'read',
   // Asked in the middle of a create, which holds the clock: nobody else could do anything meanwhile.
   'renewLease',
+  'resultsPage',
   'retrieveBatch',
   'rowsByOrdinal',
   'rowsOfSubmission',
@@ -265,6 +274,8 @@ export interface DriveWorldOptions {
   /** What else is different for this driver; `through` is given what it would have, crashes included. */
   readonly deps?: Partial<RunDeps>
   readonly through?: (deps: RunDeps) => RunDeps
+  /** What the same process does before it drives. */
+  readonly before?: (deps: RunDeps) => Promise<void>
 }
 
 /** Drives a run in a process of its own, which may die. */
@@ -321,6 +332,7 @@ export async function driveWorld(world: World, options: DriveWorldOptions = {}):
     ...options.deps,
   }
   try {
+    await options.before?.(deps)
     const end = await drive(options.run ?? RUN, options.through?.(deps) ?? deps, {
       once: false,
       acceptProbe: false,

@@ -1,5 +1,6 @@
 import { TitheError } from '../../core/errors.ts'
 import { checkWritable, rawResultLines, resultText, writeRawResults } from '../../jobs/write-results.ts'
+import { refuseForgotten } from '../../runs/forgotten.ts'
 import { resultRecords, resultRows } from '../../runs/result-rows.ts'
 import type { Store } from '../../stores/store.ts'
 import type { Flags } from '../flags.ts'
@@ -7,7 +8,9 @@ import { outputFlag, writeResultsFile } from '../results-file.ts'
 import type { Session } from '../session.ts'
 
 export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
-  const { id, state } = await session.findRun(args[0])
+  const found = await session.findRun(args[0])
+  refuseForgotten(found)
+  const { id, state } = found
   const { store } = await session.home()
   const only = typeof flags['only'] === 'string' ? flags['only'] : undefined
   const raw = flags['raw'] === true

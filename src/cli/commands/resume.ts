@@ -1,5 +1,6 @@
 import { TitheError } from '../../core/errors.ts'
 import { settingsFromJson } from '../../core/job.ts'
+import { refuseForgotten } from '../../runs/forgotten.ts'
 import { catalogueFor } from '../../wiring.ts'
 import { upstreamOfRun } from '../choose-upstream.ts'
 import { driveRun } from '../drive-run.ts'
@@ -10,6 +11,7 @@ import type { Session } from '../session.ts'
 
 export async function run(session: Session, args: readonly string[], flags: Flags): Promise<number> {
   const found = await session.findRun(args[0])
+  refuseForgotten(found)
   if (found.state === 'preparing') {
     throw new TitheError(
       'not_started',
@@ -21,7 +23,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
   }
   if (found.state === 'finished' || found.state === 'canceled') {
     throw new TitheError('run_over', `run ${found.id} is ${found.state}`, {
-      hint: `see it with 'tithe report ${found.id}' and 'tithe results ${found.id}'`,
+      hint: `see it with 'tithe report ${found.id}' and 'tithe results ${found.id}'; 'tithe retry ${found.id}' sends rows again`,
     })
   }
   const budget = budgetFlag(flags)

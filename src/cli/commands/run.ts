@@ -118,10 +118,14 @@ async function consents(
   return ask(session, `This will spend ${cost} at ${placeOf(choice).upstream}. Go on? [y/N] `)
 }
 
-export async function ask(session: Session, question: string): Promise<boolean> {
+export async function ask(
+  session: Session,
+  question: string,
+  why = 'this would spend money',
+): Promise<boolean> {
   if (!process.stdin.isTTY) {
-    throw new TitheError('no_consent', 'this would spend money, and nobody can be asked', {
-      hint: 'look at the plan, then say --yes',
+    throw new TitheError('no_consent', `${why}, and nobody can be asked`, {
+      hint: 'look at what it would do, then say --yes',
     })
   }
   const terminal = createInterface({ input: process.stdin, output: process.stderr })

@@ -5,6 +5,8 @@ import { settingsFromJson } from '../../core/job.ts'
 import { formatUsd, moneyFields } from '../../core/money.ts'
 import { DEADLINE_EVENTS, firstIntentAt } from '../../runs/deadline.ts'
 import { driverOf } from '../../runs/driver.ts'
+import { forgottenOn } from '../../runs/forgotten.ts'
+import { retriedAt, sinceRetry } from '../../runs/retry-events.ts'
 import type { RowCounts, RunRecord, StoredEvent, SubmissionRecord } from '../../stores/store.ts'
 import { catalogueFor, isHolderGone } from '../../wiring.ts'
 import { exitCodeOf } from '../exit-codes.ts'
@@ -60,12 +62,13 @@ async function readStatus(session: Session, id: string): Promise<Status> {
   const submissions = await store.runs.submissions(id)
   const { withinMs } = settingsFromJson(run.settingsJson)
   const kinds: readonly string[] = Object.values(DEADLINE_EVENTS)
+  const events = await store.runs.events(id)
   return {
     run,
     counts: await store.runs.counts(id),
     submissions,
-    deadlineAt: deadlineOf(run, firstIntentAt(submissions), withinMs),
-    deadlineEvents: (await store.runs.events(id)).filter((event) => kinds.includes(event.kind)),
+    deadlineAt: deadlineOf(run, firstIntentAt(submissions), withinMs, retriedAt(events)),
+    deadlineEvents: sinceRetry(events).filter((event) => kinds.includes(event.kind)),
     spentPicoUsd,
     driver: await driverOf(id, { store, wallClock: clock, isHolderGone }),
     resultsKeptMs: catalogueFor(null).rules.resultsKeptMs,
@@ -84,6 +87,7 @@ function statusJson(status: Status) {
     upstream: run.upstream,
     created_at: time(run.createdAt),
     finished_at: time(run.finishedAt),
+    forgotten_at: time(run.forgottenAt),
     deadline_at: time(status.deadlineAt),
     deadline_missed: status.deadlineEvents.some((event) => event.kind === DEADLINE_EVENTS.missed),
     driver,
@@ -118,6 +122,7 @@ function statusJson(status: Status) {
       expires_at: time(one.expiresAt),
       results_until: time(resultsUntil(one, resultsKeptMs)),
       duplicate: one.isDuplicate,
+      deleted_at: time(one.deletedAt),
       organization_id: one.organizationId,
       workspace_id: one.workspaceId,
       next_poll_at: time(one.nextPollAt),
@@ -160,6 +165,7 @@ function renderStatus(status: Status): string {
     `upstream ${run.upstream}`,
     `rows ${run.rows}: ${done} done, ${counts.submitted} in batches, ${counts.pending} not yet submitted`,
   ]
+  if (run.forgottenAt !== null) lines.push(`${forgottenOn(run.forgottenAt)}: the ledger is what is left`)
   if (status.deadlineAt !== null) {
     lines.push(`wanted by ${formatTimestamp(status.deadlineAt).slice(0, 19)}Z`)
     lines.push(...status.deadlineEvents.map((event) => `  ${event.detail}`))

@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { withoutSlug } from '../../core/custom-id.ts'
 import { TitheError } from '../../core/errors.ts'
 import { storeError } from '../store-error.ts'
 
@@ -34,6 +35,7 @@ export class Connection {
     try {
       this.#useWal()
       this.exec(SETTINGS)
+      this.#database.function('without_slug', { deterministic: true }, (id) => withoutSlug(String(id)))
     } catch (error) {
       this.#database.close()
       throw error
@@ -96,6 +98,26 @@ export class Connection {
   /** Several reads of one and the same state. */
   read<T>(body: () => T): T {
     return this.#transaction('BEGIN', body, () => true)
+  }
+
+  /** Rewrites the whole file without what was deleted, and empties the WAL: the bytes are gone from both. */
+  scrub(): void {
+    // Also where pages are only in part used: a new page would keep what stood in its memory before.
+    this.exec('PRAGMA secure_delete = ON')
+    this.exec('VACUUM')
+    const { busy } = this.get<{ busy: number }>('PRAGMA wal_checkpoint(TRUNCATE)')!
+    if (busy !== 0) {
+      throw new TitheError(
+        'store_busy',
+        `${this.path}: another process is reading, so its WAL keeps what was deleted`,
+        {
+          hint: 'do the same again once that process has ended',
+          where: { file: this.path },
+          retry: 'safe',
+          exitCode: 3,
+        },
+      )
+    }
   }
 
   close(): void {

@@ -15,6 +15,7 @@ const GOLDEN = new URL('./schema.golden.sql', import.meta.url)
 const DIGESTS = [
   '6b408b2fcd927dd296a4694f4bc493c56e06309d643c8d6adeb50215de26a179',
   '50e36fd47164a62d9daad99696fa74aa4f523f3c26f8d2eb11ca8200b7625bb2',
+  '0fd23e85bb74d297a52fe72d0750ae8534f0002ae87c4d430e67c8276f47d806',
 ]
 
 test('migrations are numbered from 1 without a gap and never change', () => {

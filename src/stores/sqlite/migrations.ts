@@ -2,9 +2,10 @@ import { TitheError } from '../../core/errors.ts'
 import type { Connection } from './connection.ts'
 import { MIGRATION_000001 } from './migrations/000001.ts'
 import { MIGRATION_000002 } from './migrations/000002.ts'
+import { MIGRATION_000003 } from './migrations/000003.ts'
 
 /** In order; the first has number 1. Modules rather than .sql files, so that a bundle carries them. */
-export const MIGRATIONS: readonly string[] = [MIGRATION_000001, MIGRATION_000002]
+export const MIGRATIONS: readonly string[] = [MIGRATION_000001, MIGRATION_000002, MIGRATION_000003]
 
 const CREATE_MIGRATIONS = 'CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY) STRICT'
 const HAS_MIGRATIONS = "SELECT count(*) AS tables FROM sqlite_schema WHERE name = 'migrations'"

@@ -49,6 +49,7 @@ export function rowRecord(columns: RowColumns): RowRecord {
     state: columns.state,
     group: columns.prefixGroup === '' ? null : columns.prefixGroup,
     attempts: columns.attempts,
+    attemptsBefore: columns.attemptsBefore,
     notBefore: columns.notBefore,
     revision: revisionOf(columns.revisionJson),
     outcome: columns.outcome,

@@ -117,7 +117,7 @@ CREATE TABLE "row_states" (
   not_before    INTEGER,
   submission    INTEGER,                  -- submitted: the one that holds it; done: the one that decided it
   outcome       TEXT CHECK (outcome IN ('succeeded', 'errored', 'canceled', 'expired', 'invalid', 'unretrievable')),
-  revision_json TEXT,                     -- how the next attempt differs from the row as rendered
+  revision_json TEXT, attempts_before INTEGER NOT NULL DEFAULT 0,                     -- how the next attempt differs from the row as rendered
   PRIMARY KEY (run, ordinal),
   FOREIGN KEY (run, ordinal) REFERENCES input_rows (run, ordinal) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
@@ -142,7 +142,7 @@ CREATE TABLE runs (
   row_count       INTEGER NOT NULL,
   settings_json   TEXT NOT NULL,
   plan_json       TEXT NOT NULL
-) STRICT;
+, forgotten_at INTEGER) STRICT;
 
 CREATE TABLE submission_rows (
   run        INTEGER NOT NULL,

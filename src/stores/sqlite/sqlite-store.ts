@@ -7,6 +7,7 @@ import { TitheError } from '../../core/errors.ts'
 import type { Instant } from '../../core/instant.ts'
 import type { LedgerEntry } from '../../core/ledger.ts'
 import { openBodyFiles } from '../body-files.ts'
+import { assertOver, assertReplaceable, BodyRanges, FORGOTTEN } from '../forgetting.ts'
 import { gapBefore } from '../gap-before.ts'
 import { mayBeBatch } from '../may-be-batch.ts'
 import type {
@@ -18,6 +19,7 @@ import type {
   NewRow,
   PendingRow,
   RecordAnswer,
+  ReopenedRow,
   ResultRecord,
   ResultToRecord,
   RowCounts,
@@ -30,7 +32,7 @@ import type {
   SubmissionRecord,
 } from '../store.ts'
 import { storeError } from '../store-error.ts'
-import { Connection } from './connection.ts'
+import { Connection, type Parameter } from './connection.ts'
 import { migrate } from './migrations.ts'
 import {
   type AttemptColumns,
@@ -142,6 +144,13 @@ class SqliteRuns implements RunStore {
     })
   }
 
+  async saveSettings(run: string, fence: number, settingsJson: string): Promise<'ok' | Fenced> {
+    return this.#write(run, fence, (number) => {
+      this.#db.run(sql.SAVE_SETTINGS, settingsJson, number)
+      return 'ok'
+    })
+  }
+
   async savePlan(run: string, fence: number, planJson: string): Promise<'ok' | Fenced> {
     return this.#write(run, fence, (number) => {
       this.#db.run(sql.SAVE_PLAN, planJson, number)
@@ -198,30 +207,7 @@ class SqliteRuns implements RunStore {
     return this.#write(run, fence, (number) => {
       const lanes = new Map<string, number>()
       for (const row of rows) {
-        this.#db.run(
-          sql.INSERT_ROW,
-          number,
-          row.ordinal,
-          row.userId,
-          row.line,
-          row.request.file,
-          row.request.offset,
-          row.request.length,
-          row.paramsBytes,
-          row.columns.file,
-          row.columns.offset,
-          row.columns.length,
-          row.promptTokens,
-          row.promptTokensHigh,
-          row.maxTokens,
-          row.expectedJson,
-          row.invalidProblem,
-          row.prefixesJson,
-          row.webSearchesMax,
-          row.inferenceGeo,
-          row.speed,
-          row.ownMarkTtl,
-        )
+        this.#db.run(sql.INSERT_ROW, number, ...inputColumns(row))
         const lane = this.#lane(lanes, number, row.variant, row.model, null)
         const [state, outcome] = row.invalidProblem === null ? ['pending', null] : ['done', 'invalid']
         this.#db.run(sql.INSERT_ROW_STATE, number, row.ordinal, lane, state, outcome)
@@ -505,6 +491,51 @@ class SqliteRuns implements RunStore {
     return this.#write(run, fence, (number) => this.#db.run(sql.CANCEL_PENDING_ROWS, number))
   }
 
+  async reopenRows(run: string, fence: number, rows: readonly ReopenedRow[]): Promise<number | Fenced> {
+    assertReplaceable(rows)
+    return this.#write(run, fence, (number) => {
+      const lanes = new Map<string, number>()
+      let reopened = 0
+      for (const { ordinal, replacement } of rows) {
+        if (this.#db.run(sql.REOPEN_ROW, number, ordinal) === 0) continue
+        reopened += 1
+        if (replacement === null) continue
+        const { row, group } = replacement
+        this.#db.run(sql.REPLACE_ROW, number, ...inputColumns(row))
+        this.#db.run(sql.SET_LANE, this.#lane(lanes, number, row.variant, row.model, group), number, ordinal)
+      }
+      return reopened
+    })
+  }
+
+  async forgetRun(
+    run: string,
+    fence: number,
+    kept: { at: Instant; settingsJson: string; planJson: string; eventKinds: readonly string[] },
+  ): Promise<'ok' | Fenced> {
+    return this.#write(run, fence, (number) => {
+      assertOver(this.#db.get<Pick<RunRecord, 'id' | 'state'>>(sql.STATE_OF_RUN, number)!)
+      this.#db.run(sql.FORGET_RUN, number, kept.settingsJson, kept.planJson, kept.at)
+      this.#db.run(sql.FORGET_ROWS, number, FORGOTTEN)
+      this.#db.run(sql.FORGET_BLOCKS, number)
+      this.#db.run(sql.FORGET_SUBMISSIONS, number)
+      this.#db.run(sql.FORGET_ATTEMPTS, number)
+      this.#db.run(sql.FORGET_ENTRIES, number)
+      this.#db.run(sql.FORGET_EVENTS, number, JSON.stringify(kept.eventKinds))
+      return 'ok'
+    })
+  }
+
+  async bodyRanges(): Promise<BodyRef[]> {
+    const ranges = new BodyRanges()
+    this.#db.each<BodyRef>(sql.BODY_REFS, (ref) => ranges.add(ref))
+    return ranges.merged
+  }
+
+  async scrub(): Promise<void> {
+    this.#db.scrub()
+  }
+
   async recordResults(
     run: string,
     fence: number,
@@ -706,6 +737,32 @@ class SqliteRuns implements RunStore {
     }
     return lane
   }
+}
+
+/** A row as INSERT_ROW and REPLACE_ROW take it, after the run's number. */
+function inputColumns(row: NewRow): Parameter[] {
+  return [
+    row.ordinal,
+    row.userId,
+    row.line,
+    row.request.file,
+    row.request.offset,
+    row.request.length,
+    row.paramsBytes,
+    row.columns.file,
+    row.columns.offset,
+    row.columns.length,
+    row.promptTokens,
+    row.promptTokensHigh,
+    row.maxTokens,
+    row.expectedJson,
+    row.invalidProblem,
+    row.prefixesJson,
+    row.webSearchesMax,
+    row.inferenceGeo,
+    row.speed,
+    row.ownMarkTtl,
+  ]
 }
 
 type Flaw = 'refused' | 'truncated' | 'schemaInvalid' | 'unfinished'

@@ -13,7 +13,8 @@ INSERT INTO runs (id, state, fingerprint, name, job_path, created_at, finished_a
 VALUES (?, 'preparing', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 const RUN_COLUMNS = `
-  id, fingerprint, name, job_path AS jobPath, created_at AS createdAt, finished_at AS finishedAt, state,
+  id, fingerprint, name, job_path AS jobPath, created_at AS createdAt, finished_at AS finishedAt,
+  forgotten_at AS forgottenAt, state,
   stop_reason AS stopReason, upstream, upstream_kind AS upstreamKind, organization_id AS organizationId,
   workspace_id AS workspaceId, settings_json AS settingsJson, plan_json AS planJson, row_count AS rows`
 
@@ -36,6 +37,8 @@ UPDATE runs SET state = 'running', plan_json = ?, row_count = ? WHERE number = ?
 export const SET_RUN_STATE = `
 UPDATE runs SET state = ?1, stop_reason = ?2, finished_at = CASE WHEN ?1 IN ('finished', 'canceled') THEN ?3 END
 WHERE number = ?4 AND state IN (SELECT value FROM json_each(?5))`
+
+export const SAVE_SETTINGS = 'UPDATE runs SET settings_json = ? WHERE number = ?'
 
 export const SAVE_PLAN = 'UPDATE runs SET plan_json = ? WHERE number = ?'
 
@@ -96,7 +99,7 @@ const ROW_COLUMNS = `
   r.expected_json AS expectedJson, r.prefixes_json AS prefixesJson, r.prompt_tokens AS promptTokens,
   r.prompt_tokens_high AS promptTokensHigh, r.max_tokens AS maxTokens, r.web_searches_max AS webSearchesMax,
   r.inference_geo AS inferenceGeo, r.speed, r.own_mark_ttl AS ownMarkTtl, r.invalid_problem AS invalidProblem, s.state,
-  lanes.prefix_group AS prefixGroup, s.attempts, s.not_before AS notBefore, s.revision_json AS revisionJson, s.outcome, s.submission`
+  lanes.prefix_group AS prefixGroup, s.attempts, s.attempts_before AS attemptsBefore, s.not_before AS notBefore, s.revision_json AS revisionJson, s.outcome, s.submission`
 
 const ROW_TABLES = `
   row_states AS s
@@ -318,6 +321,64 @@ WHERE kind <> 'realtime' AND state IN ('planned', 'submitting', 'in_progress', '
 /** No attempt decides them: they were not sent, or what was sent has ended. */
 export const CANCEL_PENDING_ROWS = `
 UPDATE row_states SET state = 'done', outcome = 'canceled', not_before = NULL WHERE run = ? AND state = 'pending'`
+
+// ——— Sent again ———
+
+/** Compare-and-set: no other state has an outcome to be asked for again. */
+export const REOPEN_ROW = `
+UPDATE row_states SET state = 'pending', submission = NULL, outcome = NULL, not_before = NULL, revision_json = NULL,
+                      attempts_before = attempts
+WHERE run = ? AND ordinal = ? AND state = 'done'`
+
+export const REPLACE_ROW = `
+UPDATE input_rows SET
+  user_id = ?3, line = ?4, request_file = ?5, request_offset = ?6, request_length = ?7, params_bytes = ?8,
+  columns_file = ?9, columns_offset = ?10, columns_length = ?11, prompt_tokens = ?12, prompt_tokens_high = ?13,
+  max_tokens = ?14, expected_json = ?15, invalid_problem = ?16, prefixes_json = ?17, web_searches_max = ?18,
+  inference_geo = ?19, speed = ?20, own_mark_ttl = ?21
+WHERE run = ?1 AND ordinal = ?2`
+
+// ——— Forgotten ———
+
+export const STATE_OF_RUN = 'SELECT id, state FROM runs WHERE number = ?'
+
+/** Content goes, outcomes, tokens and money stay. Each takes the number of the run as ?1, and what it names beside. */
+export const FORGET_RUN = `
+UPDATE runs SET fingerprint = '', settings_json = ?2, plan_json = ?3, forgotten_at = coalesce(forgotten_at, ?4)
+WHERE number = ?1`
+
+export const FORGET_ROWS = `
+UPDATE input_rows SET
+  user_id = '', request_file = 0, request_offset = 0, request_length = 0, columns_file = 0, columns_offset = 0,
+  columns_length = 0, expected_json = NULL, prefixes_json = '[]',
+  invalid_problem = CASE WHEN invalid_problem IS NOT NULL THEN ?2 END
+WHERE run = ?1`
+
+export const FORGET_BLOCKS = 'DELETE FROM blocks WHERE run = ?1'
+
+export const FORGET_SUBMISSIONS = 'UPDATE submissions SET fingerprint = NULL, because = NULL WHERE run = ?1'
+
+export const FORGET_ATTEMPTS = `
+UPDATE attempts SET
+  custom_id = without_slug(custom_id), error_message = NULL, result_file = NULL, result_offset = NULL,
+  result_length = NULL, result_digest = '', schema_problem = NULL
+WHERE run = ?1`
+
+export const FORGET_ENTRIES = `
+UPDATE entries SET custom_id = without_slug(custom_id)
+WHERE attempt IN (SELECT number FROM attempts WHERE run = ?1)`
+
+/** The kinds whose detail stays are a JSON array. */
+export const FORGET_EVENTS = `
+UPDATE events SET detail = '' WHERE run = ?1 AND kind NOT IN (SELECT value FROM json_each(?2))`
+
+/** In the order of the files, so that what touches becomes one place while it is read. */
+export const BODY_REFS = `
+SELECT request_file AS file, request_offset AS offset, request_length AS length FROM input_rows
+UNION ALL SELECT columns_file, columns_offset, columns_length FROM input_rows
+UNION ALL SELECT file, offset, length FROM blocks
+UNION ALL SELECT result_file, result_offset, result_length FROM attempts WHERE result_file IS NOT NULL
+ORDER BY file, offset`
 
 // ——— Results ———
 

@@ -1,4 +1,5 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { withoutSlug } from '../../core/custom-id.ts'
 import { TitheError } from '../../core/errors.ts'
 import type { Instant } from '../../core/instant.ts'
 import type { Ttl } from '../../core/request.ts'
@@ -332,6 +333,19 @@ export class LocalStore implements ServedBatchStore<LocalEffects | null> {
     }
   }
 
+  /** Invoice lines stay; the custom_ids of deleted batches lose their slugs, which are the client's. */
+  scrub(): void {
+    this.#flush()
+    this.#run(
+      `UPDATE invoice_lines SET custom_id = without_slug(custom_id)
+       WHERE batch_id <> '' AND batch_id NOT IN (SELECT id FROM batches WHERE id IS NOT NULL)`,
+    )
+    // Also what stands in pages that are only in part used.
+    this.#db.exec('PRAGMA secure_delete = ON')
+    this.#db.exec('VACUUM')
+    this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+  }
+
   // -- writing --
 
   #flush(): void {
@@ -486,6 +500,7 @@ function openDatabase(file: string): DatabaseSync {
     }
     if (version === 0) db.exec(SCHEMA)
     db.exec('COMMIT')
+    db.function('without_slug', { deterministic: true }, (id) => withoutSlug(String(id)))
     return db
   } catch (error) {
     db.close()

@@ -38,6 +38,8 @@ export interface LocalUpstream extends Upstream {
   invoice(): AsyncIterable<InvoiceLine>
   /** Unpriced lines count in `unpriced` only. */
   invoiceTotal(): Promise<InvoiceTotal>
+  /** What was deleted is gone from its file, and of deleted batches' custom_ids what is not Tithe's own. */
+  scrub(): void
   /** The service's time, in which its timestamps stand. */
   now(): Instant
 }
@@ -164,6 +166,7 @@ export async function openLocalUpstream(options: LocalOptions): Promise<LocalUps
     batchResults: (id) => batches.batchResults(id),
     invoice: () => store.invoice(),
     invoiceTotal: () => totalOf(store.invoice()),
+    scrub: () => store.scrub(),
     now: () => clock.now(),
     async close() {
       messages.close()
