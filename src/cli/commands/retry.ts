@@ -10,7 +10,7 @@ import {
   reopenRows,
   surveyRetry,
 } from '../../runs/retry-run.ts'
-import type { RunRecord } from '../../stores/store.ts'
+import type { RunRecord, Store } from '../../stores/store.ts'
 import { catalogueFor, isHolderGone, planningDeps, THIS_PROCESS } from '../../wiring.ts'
 import { upstreamOfRun } from '../choose-upstream.ts'
 import { driveRun } from '../drive-run.ts'
@@ -39,10 +39,7 @@ export async function run(session: Session, args: readonly string[], flags: Flag
   terminal.say(surveyText(found, survey, only))
   if (survey.rows === 0) {
     throw new TitheError('nothing_to_retry', `no row of run ${found.id} is sent again`, {
-      hint:
-        only === null
-          ? `rows that were lost unread are sent again only when you say so: --only unretrievable`
-          : `'tithe results ${found.id} --only ${only}' shows what there is of these`,
+      hint: await whyNothing(home.store, found.id, only),
     })
   }
   if (choice.kind !== 'local' && flags['yes'] !== true) {
@@ -61,6 +58,14 @@ export async function run(session: Session, args: readonly string[], flags: Flag
     options: { once: false, acceptProbe: true, ...(budget === null ? {} : { budget }) },
     output,
   })
+}
+
+async function whyNothing({ runs }: Store, run: string, only: string | null): Promise<string> {
+  if (only !== null) return `'tithe results ${run} --only ${only}' shows what there is of these`
+  const { unretrievable } = await runs.counts(run)
+  return unretrievable === 0
+    ? 'every row that can be sent has a usable answer'
+    : `${unretrievable} rows were lost unread and may have been paid for: they go out only with --only unretrievable`
 }
 
 /** The job as it is now; null when its file is gone, or it never had one. */
@@ -84,7 +89,7 @@ function surveyText(
 ) {
   const parts = [...kinds].map(([kind, count]) => `${count} ${kind}`).join(', ')
   const lines = [`${rows} of ${run.rows} rows of run ${run.id} go out again${rows === 0 ? '' : `: ${parts}`}`]
-  if (stillInvalid > 0) lines.push(`${stillInvalid} are invalid as before, and stay so`)
+  if (stillInvalid > 0) lines.push(`${stillInvalid} of those chosen cannot be sent, as before`)
   if (only === 'unretrievable')
     lines.push('their earlier answers may have been paid for: these are paid for beside them')
   if (rows > 0) {
