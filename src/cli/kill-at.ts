@@ -37,6 +37,8 @@ export const UNCOUNTED_CALLS: ReadonlySet<PropertyKey> = new Set([
   'resultsPage',
   'retrieveBatch',
   'rowsByOrdinal',
+  'rowsOfSubmission',
+  'readAll',
   'rowsPage',
   'runByFingerprint',
   'submissionRows',

@@ -10,6 +10,13 @@ export function contentHash(value: Json): string {
   return `c1:${sha256Hex(canonicalJson(value))}`
 }
 
+/**
+ * Are they the same bytes? `b1:` and SHA-256. Equal bytes mean the same; of different ones `contentHash` has to be asked.
+ */
+export function byteDigest(bytes: Uint8Array): string {
+  return `b1:${sha256Hex(bytes)}`
+}
+
 function canonicalJson(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)

@@ -425,8 +425,8 @@ async function giveUp(context: RunContext, stale: SubmissionRecord, reason: stri
   const submission = (await context.submissions()).find((one) => one.number === stale.number)!
   if (!isOpen(submission.state)) return true
   if (submission.state === 'submitting' || context.workspaceSeen(context.workspace) !== 'same') return false
-  // Results of a batch that has ended are paid for, and may be whole the next time: they are given up when asked again.
-  if (submission.state === 'ended' && reason !== context.run.stopReason) return false
+  // What a batch has answered is paid for, and may be there, or whole, the next time: it is given up when asked again.
+  if (submission.kind !== 'realtime' && reason !== context.run.stopReason) return false
   await record(context, submission, 'gone', reason, { because: reason })
   await endGivenUp(context, { ...submission, state: 'lost' })
   context.deps.emit({ kind: 'note', message: `submission ${submission.number} is given up: ${reason}` })

@@ -8,7 +8,7 @@ import {
 } from '../core/answer.ts'
 import { assert } from '../core/assert.ts'
 import { ELEMENT_BYTES_MAX, rowTooLarge } from '../core/batch-plan.ts'
-import { contentHash } from '../core/content-hash.ts'
+import { byteDigest, contentHash } from '../core/content-hash.ts'
 import { parseCustomId } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
 import { scoreAnswer } from '../core/expect.ts'
@@ -56,9 +56,10 @@ export async function ingest(context: RunContext, submission: SubmissionRecord):
     read = await readResults(context, submission)
     const conflict = conflictIn(submission, read)
     if (conflict !== null) {
+      // Said as well: the account may give another reason to stop.
+      note(conflict)
       // A run that was stopped for this very reason and goes on was looked at.
       if (conflict !== run.stopReason) return conflict
-      note(conflict)
     }
     const [first] = await deps.store.runs.missingResults(run.id, submission.number, 1)
     if (first === undefined) break
@@ -141,6 +142,15 @@ async function readResults(context: RunContext, submission: SubmissionRecord): P
   let unknown = 0
   let repeated = 0
   let chunk: ReceivedResult[] = []
+  // While one chunk is written, the next is read.
+  let recording: Promise<number[]> = Promise.resolve([])
+  const hand = async () => {
+    conflicts.push(...(await recording))
+    recording = recordChunk(context, submission, chunk)
+    // Told when it is waited for.
+    recording.catch(() => {})
+    chunk = []
+  }
   const members = await membersOf(context, submission)
   try {
     for await (const bytes of deps.upstream.batchResults(submission.upstreamBatchId!)) {
@@ -154,17 +164,16 @@ async function readResults(context: RunContext, submission: SubmissionRecord): P
       if (seen.has(id.ordinal)) repeated += 1
       seen.add(id.ordinal)
       chunk.push({ ordinal: id.ordinal, line, bytes })
-      if (chunk.length === CHUNK_ROWS) {
-        conflicts.push(...(await recordChunk(context, submission, chunk)))
-        chunk = []
-      }
+      if (chunk.length === CHUNK_ROWS) await hand()
     }
   } catch (error) {
+    await recording
     // For some seconds after a batch has ended its results may be 404 (claude-api.md 2.5).
     if (!(error instanceof TitheError) || error.code !== 'not_found_error') throw error
     return { found: false, unknown, repeated, conflicts }
   }
-  conflicts.push(...(await recordChunk(context, submission, chunk)))
+  await hand()
+  conflicts.push(...(await recording))
   return { found: true, unknown, repeated, conflicts }
 }
 
@@ -199,7 +208,8 @@ export async function recordChunk(
   )
   const results: ResultToRecord[] = []
   const stops = new Map<ResultToRecord, string>()
-  for (const { ordinal, line, bytes } of received) {
+  // In the order of the rows, which is that of the tables: results come scrambled, and each would touch pages of its own.
+  for (const { ordinal, line, bytes } of received.toSorted((a, b) => a.ordinal - b.ordinal)) {
     const row = rows.get(ordinal)
     assert(
       row !== undefined,
@@ -207,7 +217,7 @@ export async function recordChunk(
     )
     const ref = await deps.store.bodies.append(bytes)
     const pause = isOfPause(row, line) ? await pauseOf(context, submission, row, line, ref) : NO_PAUSE
-    const { result, mend } = resultToRecord(context, submission, row, line, ref, pause)
+    const { result, mend } = resultToRecord(context, submission, row, line, ref, pause, byteDigest(bytes))
     results.push(result)
     if (mend !== null) stops.set(result, mend)
   }
@@ -221,7 +231,7 @@ export async function recordChunk(
   let recorded = 0
   for (const [index, answer] of answers.entries()) {
     const { attempt, entry } = results[index]!
-    if (answer === 'conflict') conflicts.push(attempt.ordinal)
+    if (answer === 'conflict' && !(await saysTheSame(context, attempt))) conflicts.push(attempt.ordinal)
     if (answer !== 'recorded') continue
     recorded += 1
     const mend = stops.get(results[index]!)
@@ -261,6 +271,21 @@ async function pauseOf(
 }
 
 /** `mend` is set when the run must stop until a person has done that. */
+/** Other bytes may still be the same result, with its keys in another order: then nothing has changed. */
+async function saysTheSame(context: RunContext, again: AttemptRecord): Promise<boolean> {
+  const { store } = context.deps
+  const known = (await store.runs.attemptsOf(context.run.id, [again.ordinal])).find(
+    (one) => one.submission === again.submission,
+  )
+  const hashOf = async (ref: BodyRef | null) => {
+    const line =
+      ref === null ? null : parseResultLine(Buffer.from(await store.bodies.read(ref)).toString('utf8'))
+    return line === null ? null : contentHash(line.result)
+  }
+  const before = await hashOf(known?.result ?? null)
+  return before !== null && before === (await hashOf(again.result))
+}
+
 function resultToRecord(
   context: RunContext,
   submission: SubmissionRecord,
@@ -268,6 +293,7 @@ function resultToRecord(
   line: ResultLine,
   ref: BodyRef,
   { parts, cannotContinue }: Pause,
+  resultDigest: string,
 ): { readonly result: ResultToRecord; readonly mend: string | null } {
   const at = context.now()
   const isPaused = line.stopReason === 'pause_turn'
@@ -301,7 +327,7 @@ function resultToRecord(
       errorType: line.errorType,
       errorMessage: isUnfinished ? decision.because : line.errorMessage,
       result: ref,
-      resultDigest: contentHash(line.result),
+      resultDigest,
       ...checks,
     },
     entry: line.message === null ? null : entryOf(context, submission, row, line, at),

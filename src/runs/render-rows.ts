@@ -12,7 +12,8 @@ import type { RowRecord, Store } from '../stores/store.ts'
 import { pausedParts } from './paused-parts.ts'
 import type { RunDeps } from './run-deps.ts'
 
-const PAGE_ROWS = 256
+/** A page of rows and their stored requests is in memory at once. */
+const PAGE_ROWS = 1_000
 /** Shared blocks kept parsed; far more than the handful that a job shares, far less than a job's documents. */
 const CACHED_BLOCK_BYTES_MAX = 64 * 1024 * 1024
 
@@ -35,8 +36,8 @@ export class RowRenderer {
     this.#readAttachment = deps.readAttachment
   }
 
-  async render(row: RowRecord, marks: readonly MarkPlan[]): Promise<RenderedRow> {
-    const json = Buffer.from(await this.#store.bodies.read(row.request)).toString('utf8')
+  async render(row: RowRecord, marks: readonly MarkPlan[], stored?: Uint8Array): Promise<RenderedRow> {
+    const json = Buffer.from(stored ?? (await this.#store.bodies.read(row.request))).toString('utf8')
     const blocks = await this.#loadBlocks(blocksReferred(json))
     let request = applyMarks(
       joinRequest(json, (hash) => {
@@ -102,13 +103,74 @@ export async function* submissionRows(
   run: string,
   submission: number,
 ): AsyncGenerator<RowRecord> {
-  let after = -1
+  for await (const rows of submissionPages(store, run, submission)) yield* rows
+}
+
+async function* submissionPages(store: Store, run: string, submission: number): AsyncGenerator<RowRecord[]> {
+  let next = store.runs.rowsOfSubmission(run, submission, -1, PAGE_ROWS)
   for (;;) {
-    const ordinals = await store.runs.submissionRows(run, submission, after, PAGE_ROWS)
-    if (ordinals.length === 0) return
-    yield* await store.runs.rowsByOrdinal(run, ordinals)
-    after = ordinals.at(-1)!
+    const rows = await next
+    if (rows.length === 0) return
+    next = store.runs.rowsOfSubmission(run, submission, rows.at(-1)!.ordinal, PAGE_ROWS)
+    // Read ahead, while this page is rendered; its failure is told when it is its turn.
+    next.catch(() => {})
+    yield rows
   }
+}
+
+/** A row as an element of a create's `requests`, or why it cannot be. */
+export type RenderedElement =
+  | {
+      readonly kind: 'element'
+      readonly row: RowRecord
+      /** To be joined, or read one after the other; theirs no longer when the next element is asked for. */
+      readonly pieces: readonly Uint8Array[]
+    }
+  | { readonly kind: 'unrenderable'; readonly row: RowRecord; readonly problem: string }
+
+/**
+ * The rows of a submission that it still holds, exactly as they are sent. A request that stands in the store as it goes
+ * out, which is one without shared blocks, marks, attachments and revisions, is not parsed: it is the very text that
+ * JSON.stringify gave when it was stored (render-rows.test.ts).
+ */
+export async function* submissionElements(
+  deps: Pick<RunDeps, 'store' | 'readAttachment'>,
+  run: string,
+  submission: number,
+  marksOf: (row: RowRecord) => readonly MarkPlan[],
+): AsyncGenerator<RenderedElement> {
+  const renderer = new RowRenderer(run, deps)
+  for await (const page of submissionPages(deps.store, run, submission)) {
+    const rows = page.filter((row) => row.state === 'submitted')
+    const { bodies: requests, release } = await deps.store.bodies.readAll(rows.map((row) => row.request))
+    for (const [index, row] of rows.entries()) {
+      const marks = marksOf(row)
+      const stored = requests[index]!
+      if (marks.length === 0 && row.revision === null && standsAsSent(stored)) {
+        const id = Buffer.from(`{"custom_id":"${customIdOf(run, submission, row)}","params":`)
+        yield { kind: 'element', row, pieces: [id, stored, CLOSE] }
+        continue
+      }
+      const rendered = await renderer.render(row, marks, stored)
+      if (rendered.kind === 'unrenderable') yield rendered
+      else {
+        yield { kind: 'element', row, pieces: [Buffer.from(batchElement(run, submission, rendered))] }
+      }
+    }
+    release()
+  }
+}
+
+const REFERENCE = Buffer.from('"tithe_')
+const CLOSE = Buffer.from('}')
+
+/** Both kinds of references, to blocks and to attachments, begin with the same letters. */
+function standsAsSent(stored: Uint8Array): boolean {
+  return !Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength).includes(REFERENCE)
+}
+
+function customIdOf(run: string, submission: number, { ordinal, userId }: RowRecord): string {
+  return customIdFor({ run, submission, ordinal, userId })
 }
 
 /** One element of a create's `requests`, exactly as it is sent. */
@@ -117,11 +179,6 @@ export function batchElement(
   submission: number,
   rendered: { row: RowRecord; request: MessageRequest },
 ): string {
-  const customId = customIdFor({
-    run,
-    submission,
-    ordinal: rendered.row.ordinal,
-    userId: rendered.row.userId,
-  })
+  const customId = customIdOf(run, submission, rendered.row)
   return `{"custom_id":"${customId}","params":${JSON.stringify(rendered.request)}}`
 }

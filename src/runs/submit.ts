@@ -7,7 +7,7 @@ import { type Instant, MINUTE_MS, parseTimestamp, plusMs, SECOND_MS } from '../c
 import { recoveryOf } from '../core/recovery.ts'
 import type { ResultToRecord, RowRecord, SubmissionRecord } from '../stores/store.ts'
 import type { BatchBody, CreateAnswer, MessageBatch } from '../upstreams/upstream.ts'
-import { batchElement, RowRenderer, submissionRows } from './render-rows.ts'
+import { submissionElements } from './render-rows.ts'
 import { type MarksByGroup, type RunContext, unfenced } from './run-context.ts'
 
 const ENVELOPE_BYTES = Buffer.byteLength('{"requests":[]}')
@@ -222,10 +222,12 @@ async function countBody(context: RunContext, submission: SubmissionRecord): Pro
   let rows = 0
   let sizeBytes = ENVELOPE_BYTES
   for await (const rendered of renderSubmission(context, submission)) {
-    if (rendered.kind === 'rendered') {
-      const element = batchElement(run.id, submission.number, rendered)
-      digest.update(element)
-      sizeBytes += Buffer.byteLength(element) + (rows > 0 ? 1 : 0)
+    if (rendered.kind === 'element') {
+      for (const piece of rendered.pieces) {
+        digest.update(piece)
+        sizeBytes += piece.length
+      }
+      if (rows > 0) sizeBytes += 1
       rows += 1
       continue
     }
@@ -277,9 +279,8 @@ function bodyOf(context: RunContext, submission: SubmissionRecord, counted: Coun
     sizeBytes: counted.sizeBytes,
     async *elements() {
       for await (const rendered of renderSubmission(context, submission)) {
-        if (rendered.kind === 'rendered' && !counted.skipped.has(rendered.row.ordinal)) {
-          yield Buffer.from(batchElement(context.run.id, submission.number, rendered))
-        }
+        if (rendered.kind === 'element' && !counted.skipped.has(rendered.row.ordinal))
+          yield Buffer.concat(rendered.pieces)
       }
       await dateAnew(context, submission)
       // Asked last, before the last bytes leave: a driver that slept on the way may have been taken for dead, and another
@@ -309,12 +310,9 @@ async function dateAnew(context: RunContext, submission: SubmissionRecord): Prom
   unfenced(await deps.store.runs.touchSubmission(run.id, fence, submission.number, change), run.id)
 }
 
-async function* renderSubmission(context: RunContext, submission: SubmissionRecord) {
-  const renderer = new RowRenderer(context.run.id, context.deps)
+/** A row that could not be rendered the first time has its outcome already, and is left out. */
+function renderSubmission(context: RunContext, submission: SubmissionRecord) {
   const marks = JSON.parse(submission.marksJson) as MarksByGroup
-  for await (const row of submissionRows(context.deps.store, context.run.id, submission.number)) {
-    // A row that could not be rendered the first time has its outcome already.
-    if (row.state === 'submitted')
-      yield await renderer.render(row, (row.group === null ? null : marks[row.group]) ?? [])
-  }
+  const marksOf = (row: RowRecord) => (row.group === null ? null : marks[row.group]) ?? []
+  return submissionElements(context.deps, context.run.id, submission.number, marksOf)
 }

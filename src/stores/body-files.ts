@@ -77,6 +77,24 @@ class BodyFiles implements BodyStore {
     return ref
   }
 
+  async readAll(refs: readonly BodyRef[]): Promise<{ bodies: Uint8Array[]; release(): void }> {
+    const bodies = new Array<Uint8Array>(refs.length)
+    const read: Uint8Array[] = []
+    for (const span of spansOf(refs)) {
+      const bytes = await this.read(span.ref)
+      read.push(bytes)
+      for (const index of span.members) {
+        const { offset, length } = refs[index]!
+        const start = offset - span.ref.offset
+        bodies[index] = bytes.subarray(start, start + length)
+      }
+    }
+    const release = () => {
+      for (const { buffer } of read) (buffer as ArrayBuffer).transfer(0)
+    }
+    return { bodies, release }
+  }
+
   async read(ref: BodyRef): Promise<Uint8Array> {
     const writer = this.#writer
     if (writer !== null && ref.file === writer.file && ref.offset + ref.length > writer.written)
@@ -239,6 +257,38 @@ class BodyFiles implements BodyStore {
   #path(file: number): string {
     return join(this.#dir, `${file}.body`)
   }
+}
+
+/** What lies between two bodies is read along when it is less than this: a call costs more than the bytes. */
+const GAP_BYTES_MAX = 4_096
+const SPAN_BYTES_MAX = 4 * 1024 * 1024
+
+/** Stretches of files that hold all of these, each with the places in the list that lie in it. */
+function spansOf(refs: readonly BodyRef[]): { ref: BodyRef; members: number[] }[] {
+  const spans: { ref: BodyRef; members: number[] }[] = []
+  const order = refs.map((_, index) => index).sort((a, b) => compareRefs(refs[a]!, refs[b]!))
+  for (const index of order) {
+    const ref = refs[index]!
+    const last = spans.at(-1)
+    const end = ref.offset + ref.length
+    if (
+      last !== undefined &&
+      last.ref.file === ref.file &&
+      ref.offset - (last.ref.offset + last.ref.length) <= GAP_BYTES_MAX &&
+      end - last.ref.offset <= SPAN_BYTES_MAX
+    ) {
+      const length = Math.max(last.ref.length, end - last.ref.offset)
+      last.ref = { ...last.ref, length }
+      last.members.push(index)
+    } else {
+      spans.push({ ref, members: [index] })
+    }
+  }
+  return spans
+}
+
+function compareRefs(a: BodyRef, b: BodyRef): number {
+  return a.file - b.file || a.offset - b.offset
 }
 
 function openExclusively(path: string): number | null {

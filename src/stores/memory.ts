@@ -335,6 +335,15 @@ class MemoryRuns implements RunStore {
     return ordinals.slice(start, start + limit)
   }
 
+  async rowsOfSubmission(
+    run: string,
+    submission: number,
+    afterOrdinal: number,
+    limit: number,
+  ): Promise<RowRecord[]> {
+    return this.rowsByOrdinal(run, await this.submissionRows(run, submission, afterOrdinal, limit))
+  }
+
   async recordEvent(
     run: string,
     fence: number,
@@ -791,6 +800,10 @@ class MemoryBodies implements BodyStore {
     const isKept = (offset: number) =>
       kept.some((range) => offset >= range.offset && offset < range.offset + range.length)
     for (const offset of this.#bodies.keys()) if (!isKept(offset)) this.#bodies.delete(offset)
+  }
+
+  async readAll(refs: readonly BodyRef[]): Promise<{ bodies: Uint8Array[]; release(): void }> {
+    return { bodies: await Promise.all(refs.map((ref) => this.read(ref))), release: () => {} }
   }
 
   async sync(): Promise<void> {}

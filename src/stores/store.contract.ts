@@ -665,6 +665,16 @@ export function storeContract(under: StoreUnderTest): void {
       },
     )
 
+    stored('the rows of a submission come page by page, whatever became of them', async ({ runs }) => {
+      const fence = await started(runs, [newRow(0), newRow(1), newRow(2), newRow(3)])
+      const number = await plan(runs, fence, [0, 2, 3])
+      await runs.recordResults(RUN, fence, number, [result(number, 2)])
+      const whole = await runs.rowsOfSubmission(RUN, number, -1, 10)
+      assert.deepEqual(whole, await runs.rowsByOrdinal(RUN, [0, 2, 3]))
+      assert.deepEqual(ordinals(await runs.rowsOfSubmission(RUN, number, 0, 1)), [2])
+      assert.deepEqual(await runs.rowsOfSubmission(RUN, number, 3, 1), [])
+    })
+
     stored('what a row sends next time is kept until its next result says otherwise', async ({ runs }) => {
       const fence = await started(runs, [newRow(0)])
       const first = await plan(runs, fence, [0])

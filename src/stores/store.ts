@@ -26,6 +26,11 @@ export interface BodyRef {
 export interface BodyStore {
   append(bytes: Uint8Array): Promise<BodyRef>
   read(ref: BodyRef): Promise<Uint8Array>
+  /**
+   * In the order asked. Bodies that stand near each other in a file are read at once, and share their memory: `release`
+   * gives it back at once, where waiting for the collector would let hundreds of megabytes pile up.
+   */
+  readAll(refs: readonly BodyRef[]): Promise<{ readonly bodies: readonly Uint8Array[]; release(): void }>
   /** Every file as far as it reaches now, whoever wrote it. */
   extents(): Promise<BodyRef[]>
   /**
@@ -368,6 +373,8 @@ export interface RunStore {
   openSizes(): Promise<number[]>
   /** Ordinals of a submission's rows, ascending. */
   submissionRows(run: string, submission: number, afterOrdinal: number, limit: number): Promise<number[]>
+  /** The rows of a submission, ascending. */
+  rowsOfSubmission(run: string, submission: number, afterOrdinal: number, limit: number): Promise<RowRecord[]>
   /** Compare-and-set through `core/batch-state.ts` `evolve`, with its event, in one transaction. */
   recordEvent(
     run: string,

@@ -74,7 +74,12 @@ test('whichever call a driver dies in, before it or after it, the next one ends 
         overAt: null,
       }
       const lostMax = REALTIME_CONCURRENCY
-      const verdict = await judge(world, [run], watch, { lostMax, gone: new Set(), landedTooLate: false })
+      const verdict = await judge(world, [run], watch, {
+        lostMax,
+        gone: new Set<string>(),
+        isBlind: false,
+        landedTooLate: false,
+      })
       assert.deepEqual([...watch.violations, ...verdict.violations], [], where)
       await world.local.close()
     }

@@ -237,6 +237,8 @@ export const READS: ReadonlySet<PropertyKey> = new Set([
   'resultsPage',
   'retrieveBatch',
   'rowsByOrdinal',
+  'rowsOfSubmission',
+  'readAll',
   'submissionRows',
   'submissions',
 ])

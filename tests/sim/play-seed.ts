@@ -1,5 +1,5 @@
 import { answerText, parseResultLine } from '../../src/core/answer.ts'
-import { HOUR_MS, type Instant, MINUTE_MS } from '../../src/core/instant.ts'
+import { DAY_MS, HOUR_MS, type Instant, MINUTE_MS, plusMs } from '../../src/core/instant.ts'
 import { PICO_PER_USD, picoUsd } from '../../src/core/money.ts'
 import type { DriveEnd, DriveOptions } from '../../src/runs/driver.ts'
 import { REALTIME_CONCURRENCY } from '../../src/runs/realtime.ts'
@@ -153,6 +153,8 @@ async function play(drawn: DrawnWorld, attempt: number, broken: Break | null): P
   faults.calm()
   machine.calm()
   await Promise.all(lives.map((life) => life.end()))
+  // A batch that nobody knows is invoiced when it ends.
+  if (await isOneOpen(world, watch)) await world.clock.sleepUntil(plusMs(world.clock.now(), 2 * DAY_MS))
 
   const verdict = await judge(
     world,
@@ -163,6 +165,9 @@ async function play(drawn: DrawnWorld, attempt: number, broken: Break | null): P
     {
       lostMax: (faults.fired.get('message: answer lost') ?? 0) + log.lostCalls,
       gone: faults.gone,
+      isBlind:
+        faults.fired.has('list: no workspace headers') &&
+        faults.fired.has('retrieve: another workspace for ten minutes'),
       landedTooLate: faults.fired.has('create: lands very late'),
     },
   )
@@ -182,6 +187,14 @@ async function play(drawn: DrawnWorld, attempt: number, broken: Break | null): P
   for (const life of lives) await life.upstream.close()
   await world.local.close()
   return { ...result, isCompared, violations }
+}
+
+async function isOneOpen(world: World, watch: Watch): Promise<boolean> {
+  for (const id of watch.owners.keys()) {
+    const answer = await world.local.retrieveBatch(id)
+    if (answer !== null && answer.batch.processing_status !== 'ended') return true
+  }
+  return false
 }
 
 function faultsOf(drawn: DrawnWorld, attempt: number): Faults {

@@ -26,6 +26,11 @@ export interface Circumstances {
   readonly lostMax: number
   /** Batches whose results could not be read any more. */
   readonly gone: ReadonlySet<string>
+  /**
+   * Whether the upstream did not say whose batches it shows, and for a while showed another workspace's: a human who goes on
+   * then gives up batches that are there.
+   */
+  readonly isBlind: boolean
   /** Whether a create landed after it may be presumed lost: nothing else makes an answer be paid for twice unasked. */
   readonly landedTooLate: boolean
 }
@@ -64,6 +69,10 @@ export async function judge(
     const run = runs.find((one) => one.id === parseCustomId(line.customId)?.run)
     // What a run that waits for a human has not read yet is in no ledger yet.
     if (run === undefined || run.isStuck) continue
+    const givenUp = (await world.store.runs.submissions(run.id)).some(
+      (one) => one.state === 'lost' && one.upstreamBatchId === batchId,
+    )
+    if (circumstances.isBlind && givenUp) continue
     const createdAt = Date.parse((await world.local.retrieveBatch(batchId))?.batch.created_at ?? '')
     if (run.overAt !== null && createdAt > run.overAt) tooLate.add(batchId)
     else if (!circumstances.gone.has(batchId)) {
@@ -100,7 +109,7 @@ async function judgeRun(
   record: RunRecord,
   invoice: Invoice,
   watch: Watch,
-  { gone, landedTooLate }: Circumstances,
+  { gone, isBlind, landedTooLate }: Circumstances,
 ) {
   const violations: string[] = []
   const { runs } = world.store
@@ -114,7 +123,7 @@ async function judgeRun(
     const owner = upstreamBatchId === null ? run.id : watch.owners.get(upstreamBatchId)
     if (owner !== run.id)
       violations.push(`submission ${number} has taken batch ${upstreamBatchId} of ${owner}`)
-    if (state === 'lost' && upstreamBatchId !== null && !gone.has(upstreamBatchId)) {
+    if (state === 'lost' && upstreamBatchId !== null && !gone.has(upstreamBatchId) && !isBlind) {
       violations.push(`submission ${number} was given up, and the results of its batch are there`)
     }
   }

@@ -368,6 +368,19 @@ class SqliteRuns implements RunStore {
       .map((row) => row.ordinal)
   }
 
+  async rowsOfSubmission(
+    run: string,
+    submission: number,
+    afterOrdinal: number,
+    limit: number,
+  ): Promise<RowRecord[]> {
+    return this.#read(run, [], (number) =>
+      this.#db
+        .all<RowColumns>(sql.RECORDS_OF_SUBMISSION, number, submission, afterOrdinal, limit)
+        .map(rowRecord),
+    )
+  }
+
   async recordEvent(
     run: string,
     fence: number,
