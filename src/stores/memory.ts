@@ -792,10 +792,6 @@ class MemoryBodies implements BodyStore {
     return bytes.slice()
   }
 
-  async readAll(refs: readonly BodyRef[]): Promise<{ bodies: Uint8Array[]; release(): void }> {
-    return { bodies: await Promise.all(refs.map((ref) => this.read(ref))), release: () => {} }
-  }
-
   async extents(): Promise<BodyRef[]> {
     return this.#offset === 0 ? [] : [{ file: 1, offset: 0, length: this.#offset }]
   }
@@ -804,6 +800,10 @@ class MemoryBodies implements BodyStore {
     const isKept = (offset: number) =>
       kept.some((range) => offset >= range.offset && offset < range.offset + range.length)
     for (const offset of this.#bodies.keys()) if (!isKept(offset)) this.#bodies.delete(offset)
+  }
+
+  async readAll(refs: readonly BodyRef[]): Promise<{ bodies: Uint8Array[]; release(): void }> {
+    return { bodies: await Promise.all(refs.map((ref) => this.read(ref))), release: () => {} }
   }
 
   async sync(): Promise<void> {}
