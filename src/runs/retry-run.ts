@@ -67,7 +67,7 @@ export async function checkRetryable(run: RunRecord, store: Store): Promise<void
 
 /**
  * Reads the job and looks at every row that was chosen. Changes nothing.
- * @throws `row_gone`: the job has another row in its place, or none. `invalid_rows`: one of them cannot be sent any more.
+ * @throws `row_gone`: the job has one of them no longer. `invalid_rows`: one of them cannot be sent any more.
  */
 export async function surveyRetry(
   store: Store,
@@ -192,24 +192,41 @@ type Look =
   | { readonly kind: 'rendered'; readonly input: InputRow; readonly described: RowDescription }
   | { readonly kind: 'unsendable'; readonly problems: readonly Problem[] }
 
-/** The chosen rows by ordinal, each with what the job makes of it. */
+/**
+ * The chosen rows, each with what the job makes of it. Rows are found by their id, wherever they stand in the job now.
+ * @throws `row_gone`, at the end, when the job has one no longer that was sent before.
+ */
 async function* chosenRows(
   store: Store,
   { run, only, job }: RetryOrder,
   describer: RowDescriber,
 ): AsyncGenerator<{ readonly record: ResultRecord; readonly look: Look }> {
-  const inputs = job === null ? null : new InputsInOrder(job.rows())
-  try {
+  if (job === null) {
     for await (const record of resultRecords(store, run.id)) {
-      if (!isChosen(record, only)) continue
-      yield {
-        record,
-        look: inputs === null ? lookAtStored(record) : lookAt(await inputs.of(record), describer),
-      }
+      if (isChosen(record, only)) yield { record, look: lookAtStored(record) }
     }
-  } finally {
-    await inputs?.close()
+    return
   }
+  const recordOf = async (ordinal: number) => (await store.runs.resultsPage(run.id, ordinal - 1, 1))[0]!
+  const places = await ChosenPlaces.of(store, run.id, only)
+  for await (const input of job.rows()) {
+    const ordinal = places.take(input)
+    if (ordinal === null) continue
+    yield { record: await recordOf(ordinal), look: lookAt({ ...input, ordinal }, describer) }
+  }
+  for (const ordinal of places.left()) {
+    const record = await recordOf(ordinal)
+    if (record.row.invalidProblem === null) throw rowGone(record)
+    yield { record, look: { kind: 'unsendable', problems: [] } }
+  }
+}
+
+function rowGone({ row }: ResultRecord): TitheError {
+  return new TitheError(
+    'row_gone',
+    `row ${row.ordinal + 1}, '${row.userId}', was chosen, and the job has no such row any more`,
+    { hint: 'rows are found by their ids: put it back, or choose others with --only' },
+  )
 }
 
 export function isChosen(record: ResultRecord, only: string | null): boolean {
@@ -243,33 +260,57 @@ function groupIn(plan: RunPlan, prefixes: readonly string[]): string | null {
   return groupOf(plan, prefixes)?.group ?? null
 }
 
-/** The rows of a job, asked for by ascending ordinal. */
-class InputsInOrder {
-  readonly #rows: AsyncIterator<InputRow | InvalidRow>
-  #next: IteratorResult<InputRow | InvalidRow> | null = null
+/** Where chosen rows stand in the run, by their ids. A job over several models has a row of the same id for each. */
+class ChosenPlaces {
+  /** How many rows of the run have an id, chosen or not. */
+  readonly #rowsOfId = new Map<string, number>()
+  readonly #chosen = new Map<string, number>()
+  /** Chosen rows whose id could not be read, by their place. */
+  readonly #unnamed = new Map<number, string>()
+  readonly #seen = new Map<string, number>()
 
-  constructor(rows: AsyncIterable<InputRow | InvalidRow>) {
-    this.#rows = rows[Symbol.asyncIterator]()
+  static async of(store: Store, run: string, only: string | null): Promise<ChosenPlaces> {
+    const places = new ChosenPlaces()
+    for (let after = -1; ; ) {
+      const page = await store.runs.resultsPage(run, after, CHUNK_ROWS)
+      if (page.length === 0) return places
+      for (const record of page) places.#add(record, record.row.outcome !== null && isChosen(record, only))
+      after = page.at(-1)!.row.ordinal
+    }
   }
 
-  /** @throws `row_gone` when the job has not the same row in the same place. */
-  async of({ row }: ResultRecord): Promise<InputRow | InvalidRow> {
-    this.#next ??= await this.#rows.next()
-    while (!this.#next.done && this.#next.value.ordinal < row.ordinal) this.#next = await this.#rows.next()
-    const found = this.#next.done ? null : this.#next.value
-    const userId = found === null ? null : (found.userId ?? `row ${found.ordinal + 1}`)
-    if (found?.ordinal === row.ordinal && userId === row.userId) return found
-    const there = userId === null ? 'no such row any more' : `row '${userId}' in its place`
-    throw new TitheError(
-      'row_gone',
-      `row ${row.ordinal + 1}, '${row.userId}', was chosen, and the job has ${there}`,
-      {
-        hint: 'rows keep their order and ids from the run to the retry; prompts, parameters and columns may change',
-      },
-    )
+  #add({ row }: ResultRecord, isChosen: boolean): void {
+    const { ordinal, userId, invalidProblem } = row
+    const key = nextKey(this.#rowsOfId, userId)
+    if (!isChosen) return
+    this.#chosen.set(key, ordinal)
+    if (invalidProblem !== null && userId === idOf({ userId: null, ordinal })) this.#unnamed.set(ordinal, key)
   }
 
-  async close(): Promise<void> {
-    await this.#rows.return?.()
+  /** The ordinal in the run of a row of the job, once; null for one that was not chosen. Rows come in the job's order. */
+  take(input: InputRow | InvalidRow): number | null {
+    const id = idOf(input)
+    const named = nextKey(this.#seen, id)
+    // One that had no id is the row in its place now, if that is no other row of the run.
+    const key = this.#rowsOfId.has(id) ? named : (this.#unnamed.get(input.ordinal) ?? named)
+    const ordinal = this.#chosen.get(key) ?? null
+    this.#chosen.delete(key)
+    return ordinal
   }
+
+  left(): Iterable<number> {
+    return this.#chosen.values()
+  }
+}
+
+/** Tells rows of one id apart by their order. */
+function nextKey(counts: Map<string, number>, id: string): string {
+  const nth = counts.get(id) ?? 0
+  counts.set(id, nth + 1)
+  return `${nth} ${id}`
+}
+
+/** As the store has it (`prepare.ts`). */
+function idOf({ userId, ordinal }: Pick<InputRow | InvalidRow, 'userId' | 'ordinal'>): string {
+  return userId ?? `row ${ordinal + 1}`
 }

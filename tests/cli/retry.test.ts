@@ -89,6 +89,35 @@ test('a chosen row that the job no longer has, or that cannot be sent any more, 
   assert.equal((await tithe(cwd, 'status')).stdout, status)
 })
 
+test('rows are found by their id wherever they stand now, and one that had none by its place; no other is sent', async () => {
+  const job = smallJob(1)
+  const csv = (...lines: string[]) => ({
+    'rows.csv': `id,text\n${lines.map((line) => `${line}\n`).join('')}`,
+  })
+  const cwd = folder({ ...job, ...csv('a,one', ',two', 'c,three', 'd') })
+  assert.equal((await tithe(cwd, 'run', 'job.yaml', '--skip-invalid')).code, 1)
+  // The unreadable line is gone, and another row stands in its place: it has its answer.
+  addFiles(cwd, csv('c,three', 'a,one', 'd,four'))
+  const moved = await tithe(cwd, 'retry')
+  assert.match(
+    moved.stderr,
+    /1 of 4 rows of run \w+ go out again: 1 invalid\n1 of those chosen cannot be sent/,
+  )
+  addFiles(cwd, csv('c,three', 'b,two', 'd,four', 'a,one'))
+  const { code, stderr } = await tithe(cwd, 'retry')
+  assert.equal(code, 0, stderr)
+  const rows = (await tithe(cwd, 'results')).stdout.trimEnd().split('\n')
+  assert.deepEqual(
+    rows.map((line) => [JSON.parse(line).id, JSON.parse(line).attempts]),
+    [
+      ['a', 1],
+      ['b', 1],
+      ['c', 1],
+      ['d', 1],
+    ],
+  )
+})
+
 test('a run that is not over is not retried; one that is killed in a retry is resumed to its end', async () => {
   const cwd = folder(smallJob(90))
   await start(cwd, ['run', 'job.yaml'], { TITHE_KILL_AT: 'submitting' }).ended

@@ -121,7 +121,7 @@ test('a row goes out as the edited job renders it, and in no group whose prefix 
   assert.deepEqual([settings.maxAttempts, settings.outputSchema], [7, { type: 'object' }])
 })
 
-test('a chosen row that the job no longer has in its place is an error, and nothing is changed', async () => {
+test('a chosen row that the job no longer has is an error, and nothing is changed', async () => {
   const world = await openWorld(SOME_FAIL)
   await driveWorld(world)
   const job = jobOf({ ...SOME_FAIL, rows: 1 })
