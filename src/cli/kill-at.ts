@@ -24,6 +24,7 @@ export const UNCOUNTED_CALLS: ReadonlySet<PropertyKey> = new Set([
   'invoiceTotal',
   'leaseHolder',
   'ledgerPage',
+  'ledgerSums',
   'listBatches',
   'missingResults',
   'nextRowAt',

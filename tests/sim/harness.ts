@@ -218,6 +218,7 @@ export const READS: ReadonlySet<PropertyKey> = new Set([
   'events',
   'findRuns',
   'ledgerPage',
+  'ledgerSums',
   'ledgerUsage',
   'listBatches',
   'missingResults',
