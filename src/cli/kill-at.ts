@@ -26,6 +26,7 @@ export const UNCOUNTED_CALLS: ReadonlySet<PropertyKey> = new Set([
   'invoiceTotal',
   'leaseHolder',
   'ledgerPage',
+  'ledgerSums',
   'listBatches',
   'missingResults',
   'nextRowAt',

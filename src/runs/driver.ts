@@ -27,7 +27,6 @@ import { steadyClock } from './steady-clock.ts'
 import { askAgainAt, record, returnRows, type StopReason, submit, workspaceProblem } from './submit.ts'
 
 const RENEW_MS = 15 * SECOND_MS
-const LEDGER_PAGE = 2_000
 /** An upstream that cannot be reached is asked again for so long before the driver gives up; nothing is lost by it. */
 const UNREACHABLE_PATIENCE_MS = 15 * MINUTE_MS
 const UNREACHABLE_WAIT_MS = 30 * SECOND_MS
@@ -482,20 +481,9 @@ async function openContext(
 
 /** What earlier drivers learnt stands in the ledger: spend, hits, and which entries were touched when. */
 async function recallLedger(context: RunContext): Promise<void> {
-  const { runs } = context.deps.store
-  const createdAt = new Map(
-    (await runs.submissions(context.run.id)).map((one) => [one.number, one.createdAt]),
-  )
-  let after: { submission: number; ordinal: number } | null = null
-  for (;;) {
-    const page = await runs.ledgerPage(context.run.id, after, LEDGER_PAGE)
-    if (page.length === 0) return
-    const rows = await runs.rowsByOrdinal(context.run.id, [...new Set(page.map((entry) => entry.ordinal))])
-    const groups = new Map(rows.map((row) => [row.ordinal, row.group]))
-    for (const entry of page) {
-      context.count(entry, groups.get(entry.ordinal) ?? null, createdAt.get(entry.submission) ?? null)
-    }
-    after = page.at(-1)!
+  const createdAt = new Map((await context.submissions()).map((one) => [one.number, one.createdAt]))
+  for (const sum of await context.deps.store.runs.ledgerSums(context.run.id)) {
+    context.count(sum, createdAt.get(sum.submission) ?? null)
   }
 }
 

@@ -16,7 +16,7 @@ import type { Instant } from '../core/instant.ts'
 import { MINUTE_MS, plusMs } from '../core/instant.ts'
 import { settingsOfVariant } from '../core/job.ts'
 import type { JsonObject } from '../core/json.ts'
-import { entryFor, type LedgerEntry } from '../core/ledger.ts'
+import { entryFor, type LedgerEntry, sumOf } from '../core/ledger.ts'
 import { findModel } from '../core/models.ts'
 import { type NextAttempt, nextAttempt } from '../core/retry.ts'
 import { sentBytesMax } from '../core/row-revision.ts'
@@ -237,7 +237,7 @@ export async function recordChunk(
     const mend = stops.get(results[index]!)
     // Only of what is new and wanted: a batch that is read again after a person has mended it stops nothing.
     if (mend !== undefined && !submission.isDuplicate) context.mustStop ??= accountStop(run.id, attempt, mend)
-    if (entry) context.count(entry, rows.get(attempt.ordinal)!.group, submission.createdAt)
+    if (entry) context.count(sumOf(entry, rows.get(attempt.ordinal)!.group), submission.createdAt)
   }
   deps.emit({ kind: 'results_recorded', submission, recorded })
   return conflicts

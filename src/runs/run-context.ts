@@ -3,12 +3,11 @@ import { compareForecast, type ForecastComparison } from '../core/forecast.ts'
 import { type Instant, instant, MINUTE_MS, plusMs } from '../core/instant.ts'
 import type { JobSettings } from '../core/job.ts'
 import { settingsOfVariant } from '../core/job.ts'
-import type { LedgerEntry } from '../core/ledger.ts'
+import type { LedgerSum } from '../core/ledger.ts'
 import { picoUsd } from '../core/money.ts'
 import { compareWorkspace, type Evidence, type WorkspaceIds } from '../core/recovery.ts'
 import type { RetryTerms } from '../core/retry.ts'
 import type { GroupPlan, MarkPlan, RunPlan } from '../core/run-plan.ts'
-import { promptTokens } from '../core/usage.ts'
 import { marksToRelease } from '../core/waves.ts'
 import { loadAccountErrors } from '../facts/account-errors.ts'
 import type { RunRecord, StoredEvent, SubmissionRecord } from '../stores/store.ts'
@@ -186,20 +185,20 @@ export class RunContext {
     })
   }
 
-  count(entry: LedgerEntry, group: string | null, createdAt: Instant | null): void {
-    this.spentPicoUsd += entry.costPicoUsd ?? 0n
-    this.unpricedRows += entry.costPicoUsd === null ? 1 : 0
-    this.answeredRows += 1
-    this.promptTokens += promptTokens(entry.usage)
-    this.outputTokens += entry.usage.outputTokens
-    const { cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens } = entry.usage
-    if (cacheReadTokens > 0) this.readingRows += 1
+  /** Takes in what was paid. `createdAt` is that of the submission's batch. */
+  count(sum: LedgerSum, createdAt: Instant | null): void {
+    this.spentPicoUsd += sum.costPicoUsd
+    this.unpricedRows += sum.unpricedEntries
+    this.answeredRows += sum.entries
+    this.readingRows += sum.readingEntries
+    this.promptTokens += sum.promptTokens
+    this.outputTokens += sum.outputTokens
+    const { group, cachedTokensMax: cached } = sum
     if (group === null || createdAt === null) return
-    const cached = cacheReadTokens + cacheWrite5mTokens + cacheWrite1hTokens
     const prefix = this.groups.get(group)?.marks.at(-1)?.tokens ?? 0
     // Less than the prefix was cached (a shallower mark, or a minimum that we have wrong): no proof for the group.
     if (cached === 0 || cached < COVERED_SHARE * prefix) return
-    if (entry.upstreamBatchId === null) {
+    if (sum.isRealtime) {
       this.touchedInRealtime.add(group)
       return
     }

@@ -4,7 +4,7 @@ import { type LedgerUsage, UsageFold } from '../core/compare-usage.ts'
 import { withoutSlug } from '../core/custom-id.ts'
 import { TitheError } from '../core/errors.ts'
 import type { Instant } from '../core/instant.ts'
-import type { LedgerEntry } from '../core/ledger.ts'
+import { addSums, type LedgerEntry, type LedgerSum, sumOf } from '../core/ledger.ts'
 import { assertOver, assertReplaceable, BodyRanges, FORGOTTEN } from './forgetting.ts'
 import { gapBefore } from './gap-before.ts'
 import { mayBeBatch } from './may-be-batch.ts'
@@ -698,6 +698,19 @@ class MemoryRuns implements RunStore {
       }
     }
     return page
+  }
+
+  async ledgerSums(run: string): Promise<LedgerSum[]> {
+    const sums = new Map<string, LedgerSum>()
+    for (const { entries } of this.#submissions(run)) {
+      for (const entry of entries.values()) {
+        const one = sumOf(entry, this.#runs.get(run)!.rows.get(entry.ordinal)!.group)
+        const key = `${one.submission} ${one.isRealtime} ${one.group}`
+        const sum = sums.get(key)
+        sums.set(key, sum === undefined ? one : addSums(sum, one))
+      }
+    }
+    return [...sums.values()]
   }
 
   async ledgerUsage(): Promise<LedgerUsage[]> {

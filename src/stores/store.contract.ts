@@ -4,7 +4,7 @@ import type { SubmissionEvent, SubmissionState } from '../core/batch-state.ts'
 import type { LedgerUsage } from '../core/compare-usage.ts'
 import { TitheError } from '../core/errors.ts'
 import { type Instant, instant } from '../core/instant.ts'
-import type { LedgerEntry } from '../core/ledger.ts'
+import { addSums, type LedgerEntry, type LedgerSum } from '../core/ledger.ts'
 import { picoUsd } from '../core/money.ts'
 import type {
   AttemptRecord,
@@ -905,6 +905,59 @@ export function storeContract(under: StoreUnderTest): void {
       },
     )
 
+    stored('the ledger of a run is added up by submission and group', async ({ runs }) => {
+      const models = ['claude-haiku-4-5', 'claude-sonnet-4-5']
+      const fence = await started(
+        runs,
+        [0, 1, 2, 3, 4].map((ordinal) => newRow(ordinal, { model: models[ordinal % 2]! })),
+      )
+      const group = (ordinal: number) => (ordinal === 4 ? null : `p1:${ordinal % 3}`)
+      await runs.assignGroups(
+        RUN,
+        fence,
+        [0, 1, 2, 3, 4].map((ordinal) => ({ ordinal, group: group(ordinal) })),
+      )
+      const billed = (submission: number, ordinal: number, change: Partial<LedgerEntry>) => ({
+        ...result(submission, ordinal, { next: { kind: 'pending', notBefore: null, revision: null } }),
+        entry: { ...entry(submission, ordinal), ...change },
+      })
+      const first = await plan(runs, fence, [0, 1, 2, 3, 4])
+      const most = picoUsd(2n ** 63n - 1n)
+      const written = { ...entry(first, 3).usage, cacheReadTokens: 0, cacheWrite5mTokens: 3_000 }
+      await runs.recordResults(RUN, fence, first, [
+        billed(first, 0, { costPicoUsd: most }),
+        billed(first, 1, {}),
+        billed(first, 2, { costPicoUsd: null }),
+        billed(first, 3, { costPicoUsd: most, usage: { ...written, cacheWrite1hTokens: 1_000 } }),
+        billed(first, 4, { kind: 'duplicate' }),
+      ])
+      const second = await plan(runs, fence, [0, 3])
+      await runs.recordResults(RUN, fence, second, [
+        billed(second, 3, { upstreamBatchId: null }),
+        result(second, 0, { billed: false, outcome: 'expired' }),
+      ])
+      const same = { submission: first, isRealtime: false, entries: 1, readingEntries: 1, unpricedEntries: 0 }
+      const tokens = { promptTokens: 2_010, outputTokens: 20, cachedTokensMax: 2_000 }
+      const costPicoUsd = picoUsd(155_000_000n)
+      const one = { ...same, ...tokens, costPicoUsd }
+      assert.deepEqual(joined(await runs.ledgerSums(RUN)), [
+        { ...one, group: null },
+        {
+          ...one,
+          group: 'p1:0',
+          entries: 2,
+          promptTokens: 6_020,
+          outputTokens: 40,
+          cachedTokensMax: 4_000,
+          costPicoUsd: picoUsd(2n * most),
+        },
+        { ...one, group: 'p1:1' },
+        { ...one, group: 'p1:2', unpricedEntries: 1, costPicoUsd: picoUsd(0n) },
+        { ...one, group: 'p1:0', submission: second, isRealtime: true },
+      ])
+      assert.deepEqual(await runs.ledgerSums('r0'), [])
+    })
+
     stored('money is exact past 2⁵³, and a ledger whose sum passes 2⁶³ is read', async ({ runs }) => {
       const fence = await started(runs, [newRow(0), newRow(1), newRow(2)])
       const number = await plan(runs, fence, [0, 1, 2])
@@ -1384,6 +1437,14 @@ function entry(submission: number, ordinal: number): LedgerEntry {
 }
 
 /** A result that decides its row and was billed, unless `fields` say otherwise. */
+/** In order, and one sum of each submission and group. */
+function joined(sums: readonly LedgerSum[]): LedgerSum[] {
+  const key = ({ submission, group }: LedgerSum) => `${submission} ${group ?? ''}`
+  return [...Map.groupBy(sums, key)]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, parts]) => parts.reduce((sum, part) => addSums(sum, part)))
+}
+
 export function result(
   submission: number,
   ordinal: number,

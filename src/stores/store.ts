@@ -1,7 +1,7 @@
 import type { SubmissionEvent, SubmissionState } from '../core/batch-state.ts'
 import type { LedgerUsage } from '../core/compare-usage.ts'
 import type { Instant } from '../core/instant.ts'
-import type { LedgerEntry } from '../core/ledger.ts'
+import type { LedgerEntry, LedgerSum } from '../core/ledger.ts'
 import type { Ttl } from '../core/request.ts'
 import type { Outcome, RowOutcome, RowRevision } from '../core/rows.ts'
 import type { Usage } from '../core/usage.ts'
@@ -485,6 +485,8 @@ export interface RunStore {
     after: { submission: number; ordinal: number } | null,
     limit: number,
   ): Promise<LedgerEntry[]>
+  /** The ledger of a run, duplicates included, added up by submission and group, of which there may be several sums. */
+  ledgerSums(run: string): Promise<LedgerSum[]>
   /** The ledger of all runs, duplicates included, added up; in no order. */
   ledgerUsage(): Promise<LedgerUsage[]>
   addEvent(event: StoredEvent): Promise<void>

@@ -226,6 +226,7 @@ export const READS: ReadonlySet<PropertyKey> = new Set([
   'extents',
   'findRuns',
   'ledgerPage',
+  'ledgerSums',
   'ledgerUsage',
   'listBatches',
   'missingResults',

@@ -15,7 +15,7 @@ const SETTINGS = `
 PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
 PRAGMA wal_autocheckpoint = 16000;
-PRAGMA cache_size = -32000;
+PRAGMA cache_size = -16000;
 PRAGMA temp_store = MEMORY;
 `
 

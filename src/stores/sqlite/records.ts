@@ -1,5 +1,5 @@
 import { instant } from '../../core/instant.ts'
-import type { LedgerEntry } from '../../core/ledger.ts'
+import type { LedgerEntry, LedgerSum } from '../../core/ledger.ts'
 import { type PicoUsd, picoUsd } from '../../core/money.ts'
 import type { RowRevision } from '../../core/rows.ts'
 import type { AttemptRecord, PendingRow, RowRecord, SubmissionRecord } from '../store.ts'
@@ -173,5 +173,34 @@ export function ledgerEntry(run: string, columns: EntryColumns): LedgerEntry {
     certainty: columns.certainty,
     priceBook: columns.priceBook,
     kind: columns.kind,
+  }
+}
+
+export interface SumColumns {
+  readonly submission: bigint
+  readonly prefixGroup: string | null
+  readonly isRealtime: bigint
+  readonly entries: bigint
+  readonly readingEntries: bigint
+  readonly unpricedEntries: bigint
+  readonly promptTokens: bigint
+  readonly outputTokens: bigint
+  readonly costHigh: bigint
+  readonly costLow: bigint
+  readonly cachedTokensMax: bigint
+}
+
+export function ledgerSum(columns: SumColumns): LedgerSum {
+  return {
+    submission: Number(columns.submission),
+    group: columns.prefixGroup,
+    isRealtime: columns.isRealtime === 1n,
+    entries: Number(columns.entries),
+    readingEntries: Number(columns.readingEntries),
+    unpricedEntries: Number(columns.unpricedEntries),
+    promptTokens: Number(columns.promptTokens),
+    outputTokens: Number(columns.outputTokens),
+    costPicoUsd: picoUsd(columns.costHigh * 2n ** 32n + columns.costLow),
+    cachedTokensMax: Number(columns.cachedTokensMax),
   }
 }

@@ -198,13 +198,15 @@ test('no statement reads a table from end to end or sorts what it does not retur
   const connection = new Connection(join(temporaryDir(context), 'tithe.sqlite'))
   context.after(() => connection.close())
   migrate(connection)
-  // Runs are few; LEDGER_USAGE is of the whole ledger, BODY_REFS of the whole home; the others sort the rows that they were asked for by name.
+  // Runs are few; LEDGER_USAGE is of the whole ledger, LEDGER_SUMS of a whole run, BODY_REFS of the whole home; the others sort the rows
+  // that they were asked for by name.
   const sorting = [
     'RUNS_BY_PREFIX',
     'NEWEST_RUN_BY_FINGERPRINT',
     'BLOCKS_BY_HASH',
     'ROWS_BY_ORDINAL',
     'ATTEMPTS_OF_ROWS',
+    'LEDGER_SUMS',
     'LEDGER_USAGE',
     'BODY_REFS',
   ]

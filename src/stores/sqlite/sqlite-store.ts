@@ -5,7 +5,7 @@ import { evolve, type SubmissionState } from '../../core/batch-state.ts'
 import { type Answered, type LedgerUsage, UsageFold } from '../../core/compare-usage.ts'
 import { TitheError } from '../../core/errors.ts'
 import type { Instant } from '../../core/instant.ts'
-import type { LedgerEntry } from '../../core/ledger.ts'
+import type { LedgerEntry, LedgerSum } from '../../core/ledger.ts'
 import { openBodyFiles } from '../body-files.ts'
 import { assertOver, assertReplaceable, BodyRanges, FORGOTTEN } from '../forgetting.ts'
 import { gapBefore } from '../gap-before.ts'
@@ -39,11 +39,13 @@ import {
   attemptRecord,
   type EntryColumns,
   ledgerEntry,
+  ledgerSum,
   type PendingColumns,
   pendingRow,
   type RowColumns,
   rowRecord,
   type SubmissionColumns,
+  type SumColumns,
   submissionRecord,
 } from './records.ts'
 import * as sql from './statements.ts'
@@ -675,6 +677,10 @@ class SqliteRuns implements RunStore {
     return this.#db
       .allBigInts<EntryColumns>(sql.ENTRIES_AFTER, run, submission, ordinal, limit)
       .map((columns) => ledgerEntry(run, columns))
+  }
+
+  async ledgerSums(run: string): Promise<LedgerSum[]> {
+    return this.#db.allBigInts<SumColumns>(sql.LEDGER_SUMS, run).map(ledgerSum)
   }
 
   async ledgerUsage(): Promise<LedgerUsage[]> {

@@ -454,6 +454,29 @@ SELECT ${ENTRY_COLUMNS} FROM attempts AS a CROSS JOIN entries AS e ON e.attempt 
 WHERE a.run = (SELECT number FROM runs WHERE id = ?) AND (a.submission, a.ordinal) > (?, ?)
 ORDER BY a.submission, a.ordinal LIMIT ?`
 
+/**
+ * By lane, a small number to sort by, rather than by group. Money in two halves: the sum of a column may pass 2⁶³.
+ * Integers as bigints.
+ */
+export const LEDGER_SUMS = `
+SELECT sums.*, nullif(lanes.prefix_group, '') AS prefixGroup
+FROM (
+  SELECT
+    a.submission, s.lane, e.upstream_batch_id IS NULL AS isRealtime,
+    count(*) AS entries,
+    count(*) FILTER (WHERE e.cache_read_tokens > 0) AS readingEntries,
+    count(*) FILTER (WHERE e.cost_pico_usd IS NULL) AS unpricedEntries,
+    sum(e.input_tokens + e.cache_write_5m_tokens + e.cache_write_1h_tokens + e.cache_read_tokens) AS promptTokens,
+    sum(e.output_tokens) AS outputTokens,
+    coalesce(sum(e.cost_pico_usd >> 32), 0) AS costHigh,
+    coalesce(sum(e.cost_pico_usd & 4294967295), 0) AS costLow,
+    max(e.cache_write_5m_tokens + e.cache_write_1h_tokens + e.cache_read_tokens) AS cachedTokensMax
+  FROM attempts AS a CROSS JOIN entries AS e ON e.attempt = a.number
+  CROSS JOIN row_states AS s ON s.run = a.run AND s.ordinal = a.ordinal
+  WHERE a.run = (SELECT number FROM runs WHERE id = ?)
+  GROUP BY a.submission, s.lane, isRealtime
+) AS sums CROSS JOIN lanes ON lanes.lane = sums.lane`
+
 /** The whole ledger, in the order in which it was written. */
 export const LEDGER_USAGE = `
 SELECT e.certainty, e.model, e.at, s.created_at AS createdAt, s.ended_at AS endedAt, e.input_tokens AS inputTokens,
