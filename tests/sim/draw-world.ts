@@ -11,7 +11,7 @@ import { MACHINE_FAULT_NAMES, type MachineFault } from './machine-faults.ts'
 // after the other they go through all faults and all pairs.
 
 export type SimFault = FaultName | MachineFault
-export const SIM_FAULTS: readonly SimFault[] = [...FAULT_NAMES, ...MACHINE_FAULT_NAMES]
+export const SIM_FAULTS: readonly SimFault[] = [...MACHINE_FAULT_NAMES, ...FAULT_NAMES]
 export const isUpstreamFault = (name: SimFault): name is FaultName => name in FAULTS
 
 export type SeedKind = 'alone' | 'pair' | 'random'
