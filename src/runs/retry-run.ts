@@ -1,9 +1,9 @@
 import { flawOf } from '../core/answer.ts'
-import { reservationOf } from '../core/budget.ts'
+import { type RowToReserve, reservationOf } from '../core/budget.ts'
 import { groupOf } from '../core/cache-plan.ts'
 import type { RowDescriber, RowDescription } from '../core/describe-row.ts'
 import { type Problem, TitheError } from '../core/errors.ts'
-import type { Instant } from '../core/instant.ts'
+import { type Instant, instant } from '../core/instant.ts'
 import { type JobSettings, settingsFromJson, settingsToJson } from '../core/job.ts'
 import type { Catalogue } from '../core/models.ts'
 import { type PicoUsd, picoUsd } from '../core/money.ts'
@@ -11,7 +11,15 @@ import { parsePlanJson } from '../core/plan-json.ts'
 import type { InputRow, InvalidRow } from '../core/rows.ts'
 import type { RunPlan } from '../core/run-plan.ts'
 import type { Clock } from '../runtime/runtime.ts'
-import type { NewRow, ReopenedRow, ResultRecord, RunRecord, RunState, Store } from '../stores/store.ts'
+import type {
+  NewRow,
+  PendingRow,
+  ReopenedRow,
+  ResultRecord,
+  RunRecord,
+  RunState,
+  Store,
+} from '../stores/store.ts'
 import { holdRun, type LeaseDeps } from './driver.ts'
 import { refuseForgotten } from './forgotten.ts'
 import type { PlannableJob } from './plan-run.ts'
@@ -45,7 +53,11 @@ export interface RetrySurvey {
   readonly kinds: ReadonlyMap<string, number>
   /** Chosen, and as little to be sent as before. */
   readonly stillInvalid: number
-  /** For one answer each; null when one of them has no upper bound. */
+  /** Left alone, for they may have been paid for. */
+  readonly unretrievable: number
+  /** Of a run that was stopped: rows that were not sent yet, and go out with them. */
+  readonly pending: number
+  /** For one answer each, pending ones included; null when one of them has no upper bound. */
   readonly worstPicoUsd: PicoUsd | null
 }
 
@@ -86,6 +98,11 @@ export async function surveyRetry(
   let stillInvalid = 0
   let unsendable = 0
   let worst: bigint | null = 0n
+  const add = (row: RowToReserve, group: string | null): void => {
+    const marks = plan.groups.find((one) => one.group === group)?.marks ?? []
+    const reservation = reservationOf(row, termsOf(isRealtime, marks), null, catalogue, at)
+    worst = worst === null || reservation.kind === 'unbounded' ? null : worst + reservation.picoUsd
+  }
   for await (const { record, look } of chosenRows(store, order, describer)) {
     if (look.kind === 'unsendable') {
       if (record.row.invalidProblem !== null) stillInvalid += 1
@@ -98,17 +115,8 @@ export async function surveyRetry(
     rows += 1
     const kind = kindOf(record)
     kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
-    const sizes = look.kind === 'stored' ? record.row : sizesOf(look.described)
-    const group = look.kind === 'stored' ? record.row.group : groupIn(plan, prefixesOf(look.described))
-    const marks = plan.groups.find((one) => one.group === group)?.marks ?? []
-    const reservation = reservationOf(
-      { ...sizes, revision: null },
-      termsOf(isRealtime, marks),
-      null,
-      catalogue,
-      at,
-    )
-    worst = worst === null || reservation.kind === 'unbounded' ? null : worst + reservation.picoUsd
+    if (look.kind === 'stored') add({ ...record.row, revision: null }, record.row.group)
+    else add({ ...sizesOf(look.described), revision: null }, groupIn(plan, prefixesOf(look.described)))
   }
   if (unsendable > 0) {
     throw new TitheError('invalid_rows', `${unsendable} rows that were chosen can no longer be sent`, {
@@ -116,7 +124,30 @@ export async function surveyRetry(
       problems,
     })
   }
-  return { rows, kinds, stillInvalid, worstPicoUsd: worst === null ? null : picoUsd(worst) }
+  let pending = 0
+  for await (const row of pendingRows(store, order.run.id)) {
+    pending += 1
+    add(row, row.group)
+  }
+  const unretrievable = order.only === null ? (await store.runs.counts(order.run.id)).unretrievable : 0
+  const worstPicoUsd = worst === null ? null : picoUsd(worst)
+  return { rows, kinds, stillInvalid, unretrievable, pending, worstPicoUsd }
+}
+
+/** Also those that wait for their next attempt. */
+async function* pendingRows({ runs }: Store, run: string): AsyncGenerator<PendingRow> {
+  let after: PendingRow | null = null
+  for (;;) {
+    const page: PendingRow[] = await runs.pendingRows(
+      run,
+      instant(Number.MAX_SAFE_INTEGER),
+      after,
+      CHUNK_ROWS,
+    )
+    if (page.length === 0) return
+    yield* page
+    after = page.at(-1)!
+  }
 }
 
 /**

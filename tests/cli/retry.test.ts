@@ -131,3 +131,19 @@ test('a run that is not over is not retried; one that is killed in a retry is re
   assert.equal((await rowsOf(cwd))['succeeded'], 90)
   assert.equal((await titheJson(cwd, 'report'))['ledger_equals_invoice'], true)
 })
+
+test('of a stopped run, rows that were not sent yet go out with those that are retried: said, and in the cost', async () => {
+  const cwd = folder(oddJob('no-such-model'))
+  const stopped = await tithe(cwd, 'run', 'job.yaml', '--skip-invalid', '--budget', '0.000001')
+  assert.equal(stopped.code, 4)
+  addFiles(cwd, oddJob(''))
+  const { code, stderr } = await tithe(cwd, 'retry', '--only', 'invalid', '--budget', '50')
+  assert.equal(code, 0, stderr)
+  assert.match(
+    stderr,
+    /^1 of 90 rows of run \w+ go out again: 1 invalid\n89 that were not sent yet go out with them\n/,
+  )
+  const needed = Number(/--budget ([\d.]+)/.exec(stopped.stderr)![1])
+  const most = Number(/cost: at most \$([\d.]+)/.exec(stderr)![1])
+  assert.ok(most > needed, `at most $${most}, where 89 of the rows take $${needed}`)
+})

@@ -84,12 +84,18 @@ async function jobOf(session: Session, { jobPath }: RunRecord, flags: Flags): Pr
 
 function surveyText(
   run: RunRecord,
-  { rows, kinds, stillInvalid, worstPicoUsd }: RetrySurvey,
+  { rows, kinds, stillInvalid, unretrievable, pending, worstPicoUsd }: RetrySurvey,
   only: string | null,
 ) {
   const parts = [...kinds].map(([kind, count]) => `${count} ${kind}`).join(', ')
   const lines = [`${rows} of ${run.rows} rows of run ${run.id} go out again${rows === 0 ? '' : `: ${parts}`}`]
   if (stillInvalid > 0) lines.push(`${stillInvalid} of those chosen cannot be sent, as before`)
+  if (rows > 0 && pending > 0) lines.push(`${pending} that were not sent yet go out with them`)
+  if (rows > 0 && unretrievable > 0) {
+    lines.push(
+      `${unretrievable} were lost unread and may have been paid for: they go out only with --only unretrievable`,
+    )
+  }
   if (only === 'unretrievable')
     lines.push('their earlier answers may have been paid for: these are paid for beside them')
   if (rows > 0) {
