@@ -270,7 +270,6 @@ async function pauseOf(
   }
 }
 
-/** `mend` is set when the run must stop until a person has done that. */
 /** Other bytes may still be the same result, with its keys in another order: then nothing has changed. */
 async function saysTheSame(context: RunContext, again: AttemptRecord): Promise<boolean> {
   const { store } = context.deps
@@ -286,6 +285,7 @@ async function saysTheSame(context: RunContext, again: AttemptRecord): Promise<b
   return before !== null && before === (await hashOf(again.result))
 }
 
+/** `mend` is set when the run must stop until a person has done that. */
 function resultToRecord(
   context: RunContext,
   submission: SubmissionRecord,

@@ -177,6 +177,36 @@ test('the same result twice changes nothing; a different one for the same row is
   assert.match(end.reason, /came with two different results; the first is kept/)
 })
 
+test('a result with its keys in another order is the same result, in one file and in the next', async () => {
+  const repeated = await openWorld({ rows: 100 })
+  const shuffling = withUpstream(repeated, (local) => ({
+    async *batchResults(id: string) {
+      for await (const line of local.batchResults(id)) {
+        yield line
+        yield keysReversed(line)
+      }
+    },
+  }))
+  assert.deepEqual((await driveWorld(repeated, { upstream: shuffling })).end, { kind: 'finished' })
+  assert.equal((await finalState(repeated)).invoice.equal, true)
+
+  const readAgain = await openWorld({ rows: 100 })
+  const begun = new Set<string>()
+  const cutOnce = withUpstream(readAgain, (local) => ({
+    async *batchResults(id: string) {
+      const isFirst = !begun.has(id)
+      begun.add(id)
+      let left = 1
+      for await (const line of local.batchResults(id)) {
+        if (isFirst && left-- === 0) return
+        yield isFirst ? line : keysReversed(line)
+      }
+    },
+  }))
+  assert.deepEqual((await driveWorld(readAgain, { upstream: cutOnce })).end, { kind: 'finished' })
+  assert.equal((await finalState(readAgain)).invoice.equal, true)
+})
+
 test('a primer that takes longer than its entry lives releases the rest unmarked', async () => {
   const world = await openWorld({ rows: 100, local: { batchLatencyMs: [2 * 60 * MINUTE_MS] } })
   const { end } = await driveWorld(world)
@@ -246,3 +276,14 @@ test('an upstream out of reach is asked again; one that stays so ends the driver
   await assert.rejects(driveWorld(away, { upstream: gone }), /connection refused/)
   assert.deepEqual((await driveWorld(away)).end, { kind: 'finished' })
 })
+
+function keysReversed(line: Uint8Array): Uint8Array {
+  const reversed = JSON.stringify(JSON.parse(Buffer.from(line).toString('utf8')), (_, value: unknown) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).reverse())
+      : value,
+  )
+  const bytes = Buffer.from(reversed)
+  assert.ok(!bytes.equals(line))
+  return bytes
+}
