@@ -114,7 +114,7 @@ function titheRun(job: string, home: string, baseUrl: string): string[] {
   return ['run', job, '--yes', '--json', '--home', home, '--upstream', 'anthropic', '--base-url', baseUrl]
 }
 
-/** Killed with half of the results read, then resumed: how long until it asks the upstream again, and to its end. */
+/** Killed once seven batches are made, then resumed: how long until it asks the upstream again, and to its end. */
 async function resumeAfterKill(dir: string, job: string): Promise<Measurement> {
   const home = join(dir, 'home-killed')
   return await withServer('0', async (baseUrl) => {
