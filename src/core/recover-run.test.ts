@@ -58,17 +58,28 @@ test('a run is the job’s only when every row that was looked at is a row of it
   assert.equal(runs([batch('b4', 1, [], { customIds: ['not-ours', 'x'] })]), 0)
 })
 
-test('what cannot be read and is as young as the run may be the run’s; what ended for others may not', () => {
+test('what cannot be read and is as young as the run may be the run’s; what ended for others, or is larger, may not', () => {
   const ours = batch('b1', 10, [{ ordinal: 0 }])
   const before = batch('b0', 5, [], { state: 'open', customIds: null })
-  const open = batch('b2', 20, [], { state: 'open', customIds: null })
+  const open = batch('b2', 20, [], { state: 'open', customIds: null, rows: 10 })
   const gone = batch('b3', 30, [], { state: 'gone', customIds: null })
   const late = batch('b4', 40, [], { customIds: null })
   const foreign = batch('b5', 50, [{ run: OTHER, ordinal: 0, userId: 'x' }])
-  const all = [before, ours, open, gone, late, foreign]
+  const large = batch('b6', 60, [], { state: 'open', customIds: null, rows: 11 })
+  const all = [before, ours, open, gone, late, foreign, large]
   const [run] = runsOfJob(foundRuns(all, userIdOf))
   assert.deepEqual(
-    unknownTo(run!, all).map(({ id }) => id),
+    unknownTo(run!, all, 10).map(({ id }) => id),
     ['b2', 'b3', 'b4'],
+  )
+})
+
+test('a run of which the first submission is not known may have older batches than the known ones', () => {
+  const archived = batch('b1', 10, [], { state: 'gone', customIds: null })
+  const second = batch('b2', 20, [{ submission: 2, ordinal: 3 }])
+  const [run] = runsOfJob(foundRuns([archived, second], userIdOf))
+  assert.deepEqual(
+    unknownTo(run!, [archived, second], 10).map(({ id }) => id),
+    ['b1'],
   )
 })

@@ -65,14 +65,21 @@ export function runsOfJob(found: readonly FoundRun[]): FoundRun[] {
 }
 
 /**
- * Batches that may be the run's and cannot be read: created since its first known one. What they answered would be paid
- * for again if its rows were sent.
+ * Batches that may be the run's and cannot be read: created since its first one, where that is among the known ones, and
+ * no larger than the run. What they answered would be paid for again if its rows were sent.
  */
-export function unknownTo(run: FoundRun, batches: readonly SurveyedBatch[]): SurveyedBatch[] {
+export function unknownTo(
+  run: FoundRun,
+  batches: readonly SurveyedBatch[],
+  rowsOfRun: number,
+): SurveyedBatch[] {
   const known = new Set(run.batches.map((batch) => batch.id))
-  const since = Math.min(...run.batches.map((batch) => batch.createdAt))
+  const isFirstKnown = run.batches.some((batch) => batch.submission === 1)
+  const since = isFirstKnown
+    ? Math.min(...run.batches.map((batch) => batch.createdAt))
+    : Number.NEGATIVE_INFINITY
   return batches.filter(
-    ({ id, state, customIds, createdAt }) =>
-      !known.has(id) && createdAt >= since && (state !== 'ended' || customIds === null),
+    ({ id, state, customIds, createdAt, rows }) =>
+      !known.has(id) && createdAt >= since && rows <= rowsOfRun && (state !== 'ended' || customIds === null),
   )
 }

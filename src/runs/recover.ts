@@ -142,7 +142,7 @@ export async function adoptBatches(
   acceptUnknown: boolean,
 ): Promise<Recovered> {
   const { runs } = deps.store
-  const unknown = unknownTo(found, surveyed)
+  const unknown = unknownTo(found, surveyed, run.rows)
   const reason = reasonOf(unknown)
   const bySubmission = [...found.batches].sort(
     (a, b) => a.submission - b.submission || a.createdAt - b.createdAt,
