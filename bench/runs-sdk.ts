@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import Anthropic from '@anthropic-ai/sdk'
+import { stopwatch } from './stopwatch.ts'
 
 // What one would write with the official SDK: `submit` reads the rows and creates a batch of them, `ingest` reads the
 // results of the newest batch. Prints one JSON object. Nothing is stored, nothing survives a crash.
@@ -21,21 +22,21 @@ if (step === 'submit') {
       },
     })
   }
-  const begun = performance.now()
+  const stop = stopwatch()
   await client.messages.batches.create({ requests })
-  report(requests.length, performance.now() - begun)
+  report(requests.length, stop())
 } else {
   const { data } = await client.messages.batches.list({ limit: 1 })
-  const begun = performance.now()
+  const stop = stopwatch()
   let rows = 0
   let outputTokens = 0
   for await (const { result } of await client.messages.batches.results(data[0]!.id)) {
     rows += 1
     if (result.type === 'succeeded') outputTokens += result.message.usage.output_tokens
   }
-  report(rows, performance.now() - begun, { output_tokens: outputTokens })
+  report(rows, stop(), { output_tokens: outputTokens })
 }
 
-function report(rows: number, ms: number, more: object = {}): void {
-  process.stdout.write(`${JSON.stringify({ rows, step_ms: Math.round(ms), ...more })}\n`)
+function report(rows: number, took: object, more: object = {}): void {
+  process.stdout.write(`${JSON.stringify({ rows, ...took, ...more })}\n`)
 }

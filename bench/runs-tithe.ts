@@ -7,6 +7,7 @@ import { drive } from '../src/runs/driver.ts'
 import type { PendingRow } from '../src/stores/store.ts'
 import {
   catalogueFor,
+  type Home,
   isHolderGone,
   jobDeps,
   openHome,
@@ -15,19 +16,24 @@ import {
   runDeps,
   THIS_PROCESS,
 } from '../src/wiring.ts'
+import { stopwatch } from './stopwatch.ts'
 
 // The steps of a run, each in a process of its own: `prepare` reads, renders and stores the rows and plans one batch of
 // all of them; `submit` is the driver until the batch is accepted; `ingest` is the driver from there to the end. What is
-// measured is the driver as `tithe run` uses it, with its store. Prints one JSON object.
+// measured is the driver as `tithe run` uses it, with its store. Prints one JSON object. Started by runs-step.js.
 
 const [step, baseUrl, dir, jobPath] = process.argv.slice(2)
-const home = await openHome(dir!)
 const choice = { kind: 'anthropic', baseUrl: baseUrl!, apiKey: 'bench', workspace: null } as const
-if (step === 'prepare') await prepare()
-else await driveOn()
-await home.close()
 
-async function prepare(): Promise<void> {
+/** @param syncs how often fdatasync was called so far. */
+export async function takeStep(syncs: () => number): Promise<void> {
+  const home = await openHome(dir!)
+  if (step === 'prepare') await prepare(home)
+  else await driveOn(home, syncs)
+  await home.close()
+}
+
+async function prepare(home: Home): Promise<void> {
   const job = await loadJob(jobPath!, jobDeps())
   const catalogue = catalogueFor(job.settings)
   const run = await beginRun(
@@ -87,39 +93,28 @@ async function prepare(): Promise<void> {
   report({ rows: rows.length })
 }
 
-async function driveOn(): Promise<void> {
+async function driveOn(home: Home, syncs: () => number): Promise<void> {
   const [run] = await home.store.runs.findRuns('')
   const catalogue = catalogueFor(settingsFromJson(run!.settingsJson))
   const opened = await openUpstream(home, choice, catalogue)
-  let syncs = 0
-  const bodies = new Proxy(home.store.bodies, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name)
-      if (typeof value !== 'function') return value
-      return (...args: unknown[]) => {
-        if (name === 'sync') syncs += 1
-        return Reflect.apply(value, target, args)
-      }
-    },
-  })
   const listen = { emit: () => {}, signal: new AbortController().signal }
-  const deps = runDeps({ ...home, store: { ...home.store, bodies } }, opened, catalogue, listen)
+  const deps = runDeps(home, opened, catalogue, listen)
   // The create was answered with a wait of an hour, so that `submit` ends where it should.
   const lease = await home.store.runs.acquireLease(run!.id, THIS_PROCESS, home.clock.now(), home.clock.now())
   if (lease.kind !== 'held') throw new Error('the run is free')
   await home.store.runs.touchSubmission(run!.id, lease.fence, 1, { nextPollAt: null })
-  const begun = performance.now()
+  const stop = stopwatch()
   const end = await drive(run!.id, deps, { once: step === 'submit', acceptProbe: true })
-  const step_ms = Math.round(performance.now() - begun)
+  const took = stop()
   const counts = await home.store.runs.counts(run!.id)
   const [submission] = await home.store.runs.submissions(run!.id)
   report({
     rows: step === 'submit' ? submission!.rows : counts.succeeded,
-    step_ms,
+    ...took,
     end: end.kind,
     state: submission!.state,
     size_mb: Math.round(submission!.sizeBytes / 1e6),
-    syncs,
+    syncs: syncs(),
   })
   await opened.close()
 }

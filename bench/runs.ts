@@ -23,15 +23,15 @@ export async function* runs(dir: string): AsyncGenerator<Measurement> {
   yield* wholeRuns(dir)
 }
 
-async function* fullBatch(dir: string): AsyncGenerator<Measurement> {
+export async function* fullBatch(dir: string): AsyncGenerator<Measurement> {
   const { job, input } = await makePlainJob(dir, FULL_ROWS, FULL_ROW_BYTES)
   const steps: Record<string, Step[]> = {}
   for (let round = 0; round < ROUNDS; round++) {
     await withServer('3600', async (baseUrl) => {
       const home = join(dir, `full-${round}`)
-      await runChild('bench/runs-tithe.ts', 'prepare', baseUrl, home, job)
+      await runChild('bench/runs-step.js', 'prepare', baseUrl, home, job)
       for (const step of ['submit', 'ingest']) {
-        keep(steps, `tithe ${step}`, await runChild('bench/runs-tithe.ts', step, baseUrl, home))
+        keep(steps, `tithe ${step}`, await runChild('bench/runs-step.js', step, baseUrl, home))
       }
       rmSync(home, { recursive: true })
     })
@@ -48,6 +48,7 @@ async function* fullBatch(dir: string): AsyncGenerator<Measurement> {
     yield {
       what: `${step}: Tithe / SDK`,
       step_time: ratio(tithe.step_ms, sdk.step_ms),
+      step_cpu: ratio(tithe.step_cpu_ms, sdk.step_cpu_ms),
       process_cpu: ratio(tithe.cpu_ms, sdk.cpu_ms),
       peak_rss: ratio(tithe.peak_rss_mb, sdk.peak_rss_mb),
     }
@@ -58,10 +59,12 @@ interface Step {
   readonly rows: number
   /** The step alone: what a program waits for. */
   readonly step_ms: number
+  readonly step_cpu_ms: number
   readonly rows_per_second: number
   /** Of the whole process, its start included. */
   readonly cpu_ms: number
   readonly peak_rss_mb: number
+  /** Calls of fdatasync. */
   readonly syncs: number | null
 }
 
@@ -70,10 +73,11 @@ function keep(
   name: string,
   child: Awaited<ReturnType<typeof runChild>>,
 ): void {
-  const { rows, step_ms, syncs = null } = JSON.parse(child.stdout)
+  const { rows, step_ms, step_cpu_ms, syncs = null } = JSON.parse(child.stdout)
   if (rows !== FULL_ROWS) throw new Error(`${name}: ${rows} rows of ${FULL_ROWS}: ${child.stdout}`)
   const rows_per_second = Math.round((rows / step_ms) * 1_000)
-  const step = { rows, step_ms, rows_per_second, cpu_ms: child.cpu_ms, peak_rss_mb: child.peak_rss_mb, syncs }
+  const { cpu_ms, peak_rss_mb } = child
+  const step = { rows, step_ms, step_cpu_ms, rows_per_second, cpu_ms, peak_rss_mb, syncs }
   steps[name] = [...(steps[name] ?? []), step]
 }
 
@@ -85,7 +89,7 @@ function ratio(one: number, other: number): number {
   return Math.round((one / other) * 100) / 100
 }
 
-async function* wholeRuns(dir: string): AsyncGenerator<Measurement> {
+export async function* wholeRuns(dir: string): AsyncGenerator<Measurement> {
   for (const rows of [10_000, 100_000, 1_000_000]) {
     const { job, input } = await makePlainJob(dir, rows, SMALL_ROW_BYTES)
     const home = join(dir, `home-${rows}`)
