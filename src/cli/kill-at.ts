@@ -38,7 +38,7 @@ export const UNCOUNTED_CALLS: ReadonlySet<PropertyKey> = new Set([
   'resultsPage',
   'retrieveBatch',
   'rowsByOrdinal',
-  'rowsOfSubmission',
+  'rowsToSend',
   'readAll',
   'rowsPage',
   'runByFingerprint',

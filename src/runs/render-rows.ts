@@ -8,7 +8,7 @@ import type { MessageRequest } from '../core/request.ts'
 import { reviseRequest } from '../core/row-revision.ts'
 import type { MarkPlan } from '../core/run-plan.ts'
 import { attachmentsOf, blocksReferred, joinRequest, mapAttachments } from '../core/stored-request.ts'
-import type { RowRecord, Store } from '../stores/store.ts'
+import type { RowToSend, Store } from '../stores/store.ts'
 import { pausedParts } from './paused-parts.ts'
 import type { RunDeps } from './run-deps.ts'
 
@@ -19,8 +19,8 @@ const CACHED_BLOCK_BYTES_MAX = 64 * 1024 * 1024
 
 /** A row as it will be sent, or why it cannot be. */
 export type RenderedRow =
-  | { readonly kind: 'rendered'; readonly row: RowRecord; readonly request: MessageRequest }
-  | { readonly kind: 'unrenderable'; readonly row: RowRecord; readonly problem: string }
+  | { readonly kind: 'rendered'; readonly row: RowToSend; readonly request: MessageRequest }
+  | { readonly kind: 'unrenderable'; readonly row: RowToSend; readonly problem: string }
 
 /** Turns stored rows back into requests, blocks joined and attachments read again. */
 export class RowRenderer {
@@ -36,7 +36,7 @@ export class RowRenderer {
     this.#readAttachment = deps.readAttachment
   }
 
-  async render(row: RowRecord, marks: readonly MarkPlan[], stored?: Uint8Array): Promise<RenderedRow> {
+  async render(row: RowToSend, marks: readonly MarkPlan[], stored?: Uint8Array): Promise<RenderedRow> {
     const json = Buffer.from(stored ?? (await this.#store.bodies.read(row.request))).toString('utf8')
     const blocks = await this.#loadBlocks(blocksReferred(json))
     let request = applyMarks(
@@ -97,21 +97,13 @@ export class RowRenderer {
   }
 }
 
-/** All rows of a submission, ascending. */
-export async function* submissionRows(
-  store: Store,
-  run: string,
-  submission: number,
-): AsyncGenerator<RowRecord> {
-  for await (const rows of submissionPages(store, run, submission)) yield* rows
-}
-
-async function* submissionPages(store: Store, run: string, submission: number): AsyncGenerator<RowRecord[]> {
-  let next = store.runs.rowsOfSubmission(run, submission, -1, PAGE_ROWS)
+/** Page by page, ascending. */
+async function* submissionPages(store: Store, run: string, submission: number): AsyncGenerator<RowToSend[]> {
+  let next = store.runs.rowsToSend(run, submission, -1, PAGE_ROWS)
   for (;;) {
     const rows = await next
     if (rows.length === 0) return
-    next = store.runs.rowsOfSubmission(run, submission, rows.at(-1)!.ordinal, PAGE_ROWS)
+    next = store.runs.rowsToSend(run, submission, rows.at(-1)!.ordinal, PAGE_ROWS)
     // Read ahead, while this page is rendered; its failure is told when it is its turn.
     next.catch(() => {})
     yield rows
@@ -122,11 +114,11 @@ async function* submissionPages(store: Store, run: string, submission: number): 
 export type RenderedElement =
   | {
       readonly kind: 'element'
-      readonly row: RowRecord
+      readonly row: RowToSend
       /** To be joined, or read one after the other; theirs no longer when the next element is asked for. */
       readonly pieces: readonly Uint8Array[]
     }
-  | { readonly kind: 'unrenderable'; readonly row: RowRecord; readonly problem: string }
+  | { readonly kind: 'unrenderable'; readonly row: RowToSend; readonly problem: string }
 
 /**
  * The rows of a submission that it still holds, exactly as they are sent. A request that stands in the store as it goes
@@ -137,11 +129,10 @@ export async function* submissionElements(
   deps: Pick<RunDeps, 'store' | 'readAttachment'>,
   run: string,
   submission: number,
-  marksOf: (row: RowRecord) => readonly MarkPlan[],
+  marksOf: (row: RowToSend) => readonly MarkPlan[],
 ): AsyncGenerator<RenderedElement> {
   const renderer = new RowRenderer(run, deps)
-  for await (const page of submissionPages(deps.store, run, submission)) {
-    const rows = page.filter((row) => row.state === 'submitted')
+  for await (const rows of submissionPages(deps.store, run, submission)) {
     const { bodies: requests, release } = await deps.store.bodies.readAll(rows.map((row) => row.request))
     for (const [index, row] of rows.entries()) {
       const marks = marksOf(row)
@@ -169,7 +160,7 @@ function standsAsSent(stored: Uint8Array): boolean {
   return !Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength).includes(REFERENCE)
 }
 
-function customIdOf(run: string, submission: number, { ordinal, userId }: RowRecord): string {
+function customIdOf(run: string, submission: number, { ordinal, userId }: RowToSend): string {
   return customIdFor({ run, submission, ordinal, userId })
 }
 
@@ -177,7 +168,7 @@ function customIdOf(run: string, submission: number, { ordinal, userId }: RowRec
 export function batchElement(
   run: string,
   submission: number,
-  rendered: { row: RowRecord; request: MessageRequest },
+  rendered: { row: RowToSend; request: MessageRequest },
 ): string {
   const customId = customIdOf(run, submission, rendered.row)
   return `{"custom_id":"${customId}","params":${JSON.stringify(rendered.request)}}`

@@ -5,7 +5,7 @@ import { customIdFor } from '../core/custom-id.ts'
 import { sha256Hex } from '../core/digest.ts'
 import { type Instant, MINUTE_MS, parseTimestamp, plusMs, SECOND_MS } from '../core/instant.ts'
 import { recoveryOf } from '../core/recovery.ts'
-import type { ResultToRecord, RowRecord, SubmissionRecord } from '../stores/store.ts'
+import type { ResultToRecord, RowToSend, SubmissionRecord } from '../stores/store.ts'
 import type { BatchBody, CreateAnswer, MessageBatch } from '../upstreams/upstream.ts'
 import { submissionElements } from './render-rows.ts'
 import { type MarksByGroup, type RunContext, unfenced } from './run-context.ts'
@@ -248,7 +248,7 @@ async function countBody(context: RunContext, submission: SubmissionRecord): Pro
 export function invalidResult(
   context: RunContext,
   submission: number,
-  { ordinal, userId }: RowRecord,
+  { ordinal, userId }: RowToSend,
   problem: string,
 ): ResultToRecord {
   return {
@@ -313,6 +313,6 @@ async function dateAnew(context: RunContext, submission: SubmissionRecord): Prom
 /** A row that could not be rendered the first time has its outcome already, and is left out. */
 function renderSubmission(context: RunContext, submission: SubmissionRecord) {
   const marks = JSON.parse(submission.marksJson) as MarksByGroup
-  const marksOf = (row: RowRecord) => (row.group === null ? null : marks[row.group]) ?? []
+  const marksOf = (row: RowToSend) => (row.group === null ? null : marks[row.group]) ?? []
   return submissionElements(context.deps, context.run.id, submission.number, marksOf)
 }

@@ -24,6 +24,7 @@ import type {
   RowCounts,
   RowRecord,
   RowState,
+  RowToSend,
   RunRecord,
   RunState,
   RunStore,
@@ -335,13 +336,26 @@ class MemoryRuns implements RunStore {
     return ordinals.slice(start, start + limit)
   }
 
-  async rowsOfSubmission(
+  async rowsToSend(
     run: string,
     submission: number,
     afterOrdinal: number,
     limit: number,
-  ): Promise<RowRecord[]> {
-    return this.rowsByOrdinal(run, await this.submissionRows(run, submission, afterOrdinal, limit))
+  ): Promise<RowToSend[]> {
+    const stored = this.#runs.get(run)
+    const ordinals = this.#submission(run, submission)?.ordinals ?? []
+    return ordinals
+      .filter((ordinal) => ordinal > afterOrdinal)
+      .map((ordinal) => stored!.rows.get(ordinal)!)
+      .filter((row) => row.state === 'submitted' && row.submission === submission)
+      .slice(0, limit)
+      .map(({ input, group, revision }) => ({
+        ordinal: input.ordinal,
+        userId: input.userId,
+        request: input.request,
+        group,
+        revision,
+      }))
   }
 
   async recordEvent(

@@ -665,14 +665,35 @@ export function storeContract(under: StoreUnderTest): void {
       },
     )
 
-    stored('the rows of a submission come page by page, whatever became of them', async ({ runs }) => {
-      const fence = await started(runs, [newRow(0), newRow(1), newRow(2), newRow(3)])
-      const number = await plan(runs, fence, [0, 2, 3])
-      await runs.recordResults(RUN, fence, number, [result(number, 2)])
-      const whole = await runs.rowsOfSubmission(RUN, number, -1, 10)
-      assert.deepEqual(whole, await runs.rowsByOrdinal(RUN, [0, 2, 3]))
-      assert.deepEqual(ordinals(await runs.rowsOfSubmission(RUN, number, 0, 1)), [2])
-      assert.deepEqual(await runs.rowsOfSubmission(RUN, number, 3, 1), [])
+    stored('the rows that a submission still holds come page by page', async ({ runs }) => {
+      const fence = await started(
+        runs,
+        [0, 1, 2, 3, 4].map((ordinal) => newRow(ordinal)),
+      )
+      await runs.assignGroups(RUN, fence, [{ ordinal: 0, group: 'p1:a' }])
+      const first = await plan(runs, fence, [0, 2, 3, 4])
+      await runs.recordResults(RUN, fence, first, [
+        result(first, 2),
+        result(first, 3, { next: { kind: 'pending', notBefore: null, revision: null } }),
+      ])
+      const revision = { maxTokens: 64, continues: [] }
+      await runs.recordResults(RUN, fence, first, [
+        result(first, 4, { next: { kind: 'pending', notBefore: null, revision } }),
+      ])
+      const second = await plan(runs, fence, [3, 4, 1])
+      const toSend = async (number: number) =>
+        (await runs.rowsByOrdinal(RUN, number === first ? [0] : [1, 3, 4])).map((row) => ({
+          ordinal: row.ordinal,
+          userId: row.userId,
+          request: row.request,
+          group: row.group,
+          revision: row.revision,
+        }))
+      assert.deepEqual(await runs.rowsToSend(RUN, first, -1, 10), await toSend(first))
+      assert.deepEqual(await runs.rowsToSend(RUN, second, -1, 10), await toSend(second))
+      assert.deepEqual(ordinals(await runs.rowsToSend(RUN, second, 1, 1)), [3])
+      assert.deepEqual(await runs.rowsToSend(RUN, second, 4, 1), [])
+      assert.deepEqual(await runs.rowsToSend('r0', 1, -1, 1), [])
     })
 
     stored('what a row sends next time is kept until its next result says otherwise', async ({ runs }) => {

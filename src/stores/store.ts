@@ -132,6 +132,9 @@ export interface ReopenedRow {
   readonly replacement: { readonly row: NewRow; readonly group: string | null } | null
 }
 
+/** The little that sending needs of a row: a batch has 100,000 of them. */
+export type RowToSend = Pick<RowRecord, 'ordinal' | 'userId' | 'request' | 'group' | 'revision'>
+
 /** The little that wave planning needs of a pending row. */
 export interface PendingRow {
   readonly ordinal: number
@@ -373,8 +376,8 @@ export interface RunStore {
   openSizes(): Promise<number[]>
   /** Ordinals of a submission's rows, ascending. */
   submissionRows(run: string, submission: number, afterOrdinal: number, limit: number): Promise<number[]>
-  /** The rows of a submission, ascending. */
-  rowsOfSubmission(run: string, submission: number, afterOrdinal: number, limit: number): Promise<RowRecord[]>
+  /** The rows that a submission still holds, ascending. */
+  rowsToSend(run: string, submission: number, afterOrdinal: number, limit: number): Promise<RowToSend[]>
   /** Compare-and-set through `core/batch-state.ts` `evolve`, with its event, in one transaction. */
   recordEvent(
     run: string,

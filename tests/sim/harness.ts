@@ -238,7 +238,7 @@ export const READS: ReadonlySet<PropertyKey> = new Set([
   'resultsPage',
   'retrieveBatch',
   'rowsByOrdinal',
-  'rowsOfSubmission',
+  'rowsToSend',
   'readAll',
   'submissionRows',
   'submissions',

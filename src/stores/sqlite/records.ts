@@ -2,7 +2,7 @@ import { instant } from '../../core/instant.ts'
 import type { LedgerEntry, LedgerSum } from '../../core/ledger.ts'
 import { type PicoUsd, picoUsd } from '../../core/money.ts'
 import type { RowRevision } from '../../core/rows.ts'
-import type { AttemptRecord, PendingRow, RowRecord, SubmissionRecord } from '../store.ts'
+import type { AttemptRecord, PendingRow, RowRecord, RowToSend, SubmissionRecord } from '../store.ts'
 
 // Rows as `statements.ts` reads them, and the records that they stand for. Names agree; what differs is here: places in
 // body files are three columns, no group is '', booleans are 0 and 1, and entries are read with every integer as a bigint.
@@ -59,6 +59,21 @@ export function rowRecord(columns: RowColumns): RowRecord {
 
 function revisionOf(json: string | null): RowRevision | null {
   return json === null ? null : (JSON.parse(json) as RowRevision)
+}
+
+export type ToSendColumns = Pick<
+  RowColumns,
+  'ordinal' | 'userId' | 'requestFile' | 'requestOffset' | 'requestLength' | 'prefixGroup' | 'revisionJson'
+>
+
+export function rowToSend(columns: ToSendColumns): RowToSend {
+  return {
+    ordinal: columns.ordinal,
+    userId: columns.userId,
+    request: { file: columns.requestFile, offset: columns.requestOffset, length: columns.requestLength },
+    group: columns.prefixGroup === '' ? null : columns.prefixGroup,
+    revision: revisionOf(columns.revisionJson),
+  }
 }
 
 export type PendingColumns = Columns<

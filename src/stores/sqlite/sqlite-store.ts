@@ -24,6 +24,7 @@ import type {
   ResultToRecord,
   RowCounts,
   RowRecord,
+  RowToSend,
   RunRecord,
   RunStore,
   Store,
@@ -44,9 +45,11 @@ import {
   pendingRow,
   type RowColumns,
   rowRecord,
+  rowToSend,
   type SubmissionColumns,
   type SumColumns,
   submissionRecord,
+  type ToSendColumns,
 } from './records.ts'
 import * as sql from './statements.ts'
 
@@ -370,16 +373,14 @@ class SqliteRuns implements RunStore {
       .map((row) => row.ordinal)
   }
 
-  async rowsOfSubmission(
+  async rowsToSend(
     run: string,
     submission: number,
     afterOrdinal: number,
     limit: number,
-  ): Promise<RowRecord[]> {
+  ): Promise<RowToSend[]> {
     return this.#read(run, [], (number) =>
-      this.#db
-        .all<RowColumns>(sql.RECORDS_OF_SUBMISSION, number, submission, afterOrdinal, limit)
-        .map(rowRecord),
+      this.#db.all<ToSendColumns>(sql.ROWS_TO_SEND, number, submission, afterOrdinal, limit).map(rowToSend),
     )
   }
 

@@ -262,12 +262,15 @@ SELECT ordinal FROM submission_rows
 WHERE run = (SELECT number FROM runs WHERE id = ?) AND submission = ? AND ordinal > ? ORDER BY ordinal LIMIT ?`
 
 /** Along the primary key of the submission's rows, with one look-up each. */
-export const RECORDS_OF_SUBMISSION = `
-SELECT ${ROW_COLUMNS} FROM submission_rows AS m
+export const ROWS_TO_SEND = `
+SELECT m.ordinal, r.user_id AS userId, r.request_file AS requestFile, r.request_offset AS requestOffset,
+  r.request_length AS requestLength, lanes.prefix_group AS prefixGroup, s.revision_json AS revisionJson
+FROM submission_rows AS m
 CROSS JOIN row_states AS s ON s.run = m.run AND s.ordinal = m.ordinal
 CROSS JOIN input_rows AS r ON r.run = s.run AND r.ordinal = s.ordinal
 CROSS JOIN lanes ON lanes.lane = s.lane
-WHERE m.run = ? AND m.submission = ? AND m.ordinal > ? ORDER BY m.ordinal LIMIT ?`
+WHERE m.run = ? AND m.submission = ? AND m.ordinal > ? AND s.state = 'submitted' AND s.submission = m.submission
+ORDER BY m.ordinal LIMIT ?`
 
 export const STATE_OF_SUBMISSION = `
 SELECT kind, state, upstream_batch_id AS upstreamBatchId, is_duplicate AS isDuplicate FROM submissions WHERE run = ? AND number = ?`
