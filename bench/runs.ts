@@ -168,8 +168,11 @@ async function withServer<T>(retryAfter: string, work: (baseUrl: string) => Prom
   try {
     return await work(`http://127.0.0.1:${port}`)
   } finally {
-    server.disconnect()
-    await once(server, 'exit')
+    // One that has ended already must not hide why.
+    if (server.connected) {
+      server.disconnect()
+      await once(server, 'exit')
+    }
   }
 }
 

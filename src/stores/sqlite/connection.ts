@@ -86,6 +86,14 @@ export class Connection {
     return this.#guarded(() => Number(this.#prepared(sql).run(...parameters).changes))
   }
 
+  /** The rowid of the row that was inserted; null when none was. */
+  insert(sql: string, ...parameters: Parameter[]): number | null {
+    return this.#guarded(() => {
+      const { changes, lastInsertRowid } = this.#prepared(sql).run(...parameters)
+      return changes === 0 ? null : Number(lastInsertRowid)
+    })
+  }
+
   exec(sql: string): void {
     this.#guarded(() => this.#database.exec(sql))
   }

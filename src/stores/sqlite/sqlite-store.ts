@@ -555,7 +555,7 @@ class SqliteRuns implements RunStore {
 
   #recordResult(run: number, submission: number, { attempt, entry, next }: ResultToRecord): RecordAnswer {
     const { ordinal } = attempt
-    const inserted = this.#db.get<{ number: number }>(
+    const inserted = this.#db.insert(
       sql.INSERT_ATTEMPT,
       run,
       submission,
@@ -574,7 +574,7 @@ class SqliteRuns implements RunStore {
       attempt.schemaProblem,
       attempt.score,
     )
-    if (inserted === undefined) {
+    if (inserted === null) {
       const known = this.#db.get<{ digest: string }>(sql.DIGEST_OF_ATTEMPT, run, submission, ordinal)
       return known?.digest === attempt.resultDigest ? 'already_recorded' : 'conflict'
     }
@@ -588,7 +588,7 @@ class SqliteRuns implements RunStore {
         entry.submission === submission && entry.ordinal === ordinal,
         'an entry belongs to the attempt that it is recorded with',
       )
-      this.#insertEntry(inserted.number, entry)
+      this.#insertEntry(inserted, entry)
     }
     return 'recorded'
   }

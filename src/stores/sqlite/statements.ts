@@ -385,11 +385,11 @@ ORDER BY file, offset`
 
 // ——— Results ———
 
-/** No answer: this attempt is recorded already. */
+/** Nothing is inserted: this attempt is recorded already. */
 export const INSERT_ATTEMPT = `
 INSERT INTO attempts (run, submission, ordinal, custom_id, at, outcome, stop_reason, error_type, error_message,
                       result_file, result_offset, result_length, result_digest, schema_valid, schema_problem, score)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING number`
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
 export const DIGEST_OF_ATTEMPT = `
 SELECT result_digest AS digest FROM attempts WHERE run = ? AND submission = ? AND ordinal = ?`
