@@ -24,6 +24,11 @@ export interface PlacedGroup {
 
 export interface Placement {
   readonly groups: readonly PlacedGroup[]
+  /**
+   * The trunk that groups below it write, and the rows that share it and are in no group: with a mark of the job's own
+   * behind it they read it as well. Null without such rows.
+   */
+  readonly beside: (Counts & { readonly prefix: SharedPrefix }) | null
   /** Why the rows outside every group are not marked. */
   readonly elsewhere: string
 }
@@ -96,7 +101,10 @@ export function placeMarks(pool: PoolProfile, terms: PlacementTerms): Placement 
     if (prefix.mark !== null) take(prefix, null)
     else if (slots >= 1 && worthMarking(prefix, above, rows, terms)) take(prefix, above)
   }
-  return { groups: groups.reverse(), elsewhere: whyUnmarked(pool, terms, slots) }
+  const isWritten =
+    groups.some(({ marks }) => marks.length > 1) && groups.every(({ prefix }) => prefix !== trunk)
+  const beside = trunk !== null && isWritten ? { prefix: trunk, ...restOf(trunk) } : null
+  return { groups: groups.reverse(), beside, elsewhere: whyUnmarked(pool, terms, slots) }
 }
 
 function worthMarking(

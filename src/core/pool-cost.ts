@@ -84,8 +84,14 @@ export function poolUsage(priced: PricedPool, terms: CostTerms): Usage[] {
       if (scenario === 'primed') read += (rows - writers) * tokens
       placed += rows * tokens
     }
-    // What the user marked behind our marks is written by every row on every route.
     const ownShare = pool.rows === 0 ? 0 : pool.rowsWithOwnMarks / pool.rows
+    if (placement.beside !== null && (scenario === 'all_read' || scenario === 'primed')) {
+      const { prefix, rowsByBracket } = placement.beside
+      const tokens = rowsByBracket[estimate][bracket]! * Math.round(prefix.tokens * ratio * bandRatio)
+      read += Math.round(tokens * ownShare)
+      placed += tokens
+    }
+    // What the user marked behind our marks is written by every row on every route.
     for (const ttl of ['5m', '1h'] as const) {
       const beyond = sums.ownMarkTokens[ttl] * ratio * bandRatio - placed * ownShare
       written[ttl] += Math.max(0, Math.round(beyond))

@@ -274,6 +274,18 @@ test('rows that start behind the first of their group are billed what is priced 
   })
 })
 
+test('a row in no group reads what groups have written before it, where it has a mark of its own behind that', () => {
+  const alone: Job = {
+    handbook: 1_500,
+    chapters: [2_077, 4_308, 20],
+    rows: [1, 1, 0, 1, 2, 0, 0, 0].map((chapter) => ({ chapter, own: 20 })),
+    ownMark: { on: 'request', ttl: '1h' },
+  }
+  onEveryRoute(fc.constant(alone), (route, requests) => {
+    assert.deepEqual(simulate(requests, route, PRIMERS_FIRST), route.usageIn('primed'), route.shape.route)
+  })
+})
+
 test('rows that start one after another cost no more than that, and as much where their groups share nothing', () => {
   onEveryRoute(someJob, (route, requests) => {
     const billed = simulate(requests, route, ONE_BY_ONE)

@@ -79,7 +79,7 @@ export interface PricedRoute {
 
 type Placed = PricedRoute['placements']
 
-const NOWHERE: Placement = { groups: [], elsewhere: '' }
+const NOWHERE: Placement = { groups: [], beside: null, elsewhere: '' }
 
 export function priceRoutes(terms: RouteTerms): PricedRoute[] {
   const baseline = baselineCost(terms)
