@@ -11,7 +11,7 @@ import { MACHINE_FAULT_NAMES, type MachineFault } from './machine-faults.ts'
 // after the other they go through all faults and all pairs.
 
 export type SimFault = FaultName | MachineFault
-export const SIM_FAULTS: readonly SimFault[] = [...MACHINE_FAULT_NAMES, ...FAULT_NAMES]
+export const SIM_FAULTS: readonly SimFault[] = [...FAULT_NAMES, ...MACHINE_FAULT_NAMES]
 export const isUpstreamFault = (name: SimFault): name is FaultName => name in FAULTS
 
 export type SeedKind = 'alone' | 'pair' | 'random'
@@ -73,6 +73,8 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
       ? one(...patient)
       : one<Pace>(...patient, 'expires', 'expires in part')
   const isSlow = pace === 'expires in part'
+  // A batch whose rows take their time is canceled with some done, some running and some not begun.
+  const dawdles = (pace === 'hours' || pace === 'late') && chance(0.7)
   const mayPause = chance(0.1)
   const local: Partial<LocalSettings> = {
     seed,
@@ -84,6 +86,7 @@ export function drawWorld(seed: number, attempt: number): DrawnWorld {
       'expires in part': [HOUR_MS],
     }[pace],
     ...(isSlow ? { concurrency: 4, firstTokenMs: 4 * HOUR_MS } : {}),
+    ...(dawdles ? { concurrency: 4, firstTokenMs: 25 * MINUTE_MS } : {}),
     erroredShare: needsErrors ? 0.3 : one(0, 0, 0.05, 0.3),
     refusedShare: one(0, 0, 0.1),
     truncatedShare: one(0, 0, 0.1),

@@ -254,6 +254,8 @@ class Life {
       const call = 1 + below(one(8, 30, 90))
       // What is to be canceled must not be over by then.
       this.#isCanceled = this.run.isCanceled && left === 1
+      // Its batches have begun by then, so that some of their rows are done and some are not.
+      if (this.#isCanceled) await this.#sleep(below(one(10 * MINUTE_MS, 2 * HOUR_MS, 2 * HOUR_MS)))
       const once = chance(0.2) || (this.run.isCanceled && !this.#isCanceled)
       const drive: Partial<DriveOptions> = { once, acceptProbe: chance(0.3) }
       const how = one('alone', 'crash', 'crash', 'taken over')
