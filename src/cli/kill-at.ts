@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs'
 import { TitheError } from '../core/errors.ts'
+import { READING_CALLS } from '../runs/reading-calls.ts'
 import type { RunEvent } from '../runs/run-deps.ts'
 
 /** The three instants at which dying costs the most, and any writing call at all (docs/guides/crashes.md). */
@@ -7,43 +8,17 @@ const INSTANTS = ['submitting', 'in_progress', 'ingesting', 'call'] as const
 type KillInstant = (typeof INSTANTS)[number]
 
 /**
- * Calls of store and upstream that change nothing, and bodies that nothing refers to yet: dying around one of them is dying
- * before the next call that changes something. Renewing a lease follows the wall clock, and would number the others
- * differently each time.
+ * What changes nothing, bodies that nothing refers to yet, and what only the embedded service is asked. Renewing a lease
+ * follows the wall clock, and would number the others differently each time.
  */
 export const UNCOUNTED_CALLS: ReadonlySet<PropertyKey> = new Set([
+  ...READING_CALLS,
   'append',
-  'attemptCounts',
-  'batchResults',
-  'blocks',
-  'bodyRanges',
   'close',
-  'counts',
-  'events',
-  'extents',
-  'findRuns',
   'invoice',
   'invoiceTotal',
-  'leaseHolder',
-  'ledgerPage',
-  'ledgerSums',
-  'listBatches',
-  'missingResults',
-  'nextRowAt',
   'now',
-  'openSizes',
-  'pendingRows',
-  'read',
   'renewLease',
-  'resultsPage',
-  'retrieveBatch',
-  'rowsByOrdinal',
-  'rowsToSend',
-  'readAll',
-  'rowsPage',
-  'runByFingerprint',
-  'submissionRows',
-  'submissions',
 ])
 
 export interface KillSwitch {

@@ -38,6 +38,11 @@ export interface InvalidRow {
   readonly problems: readonly Problem[]
 }
 
+/** What a row is called: its id, or its place where it has none. */
+export function nameOf({ userId, ordinal }: Pick<InputRow | InvalidRow, 'userId' | 'ordinal'>): string {
+  return userId ?? `row ${ordinal + 1}`
+}
+
 /** The API's four results of a row in a batch, and ours for a row refused before sending. */
 export type Outcome = 'succeeded' | 'errored' | 'canceled' | 'expired' | 'invalid'
 

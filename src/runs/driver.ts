@@ -14,6 +14,7 @@ import { deleteIngested } from './delete-remote.ts'
 import { endGivenUp } from './give-up.ts'
 import { ingest } from './ingest.ts'
 import { accountLatecomers } from './latecomers.ts'
+import { holdRun } from './lease.ts'
 import { poll } from './poll.ts'
 import { progressOf } from './progress.ts'
 import { answerInRealtime, REALTIME_CONCURRENCY } from './realtime.ts'
@@ -21,12 +22,11 @@ import { LOOK_AGAIN_MS, reconcile } from './reconcile.ts'
 import { isRecovering } from './recovery-events.ts'
 import { releaseWave } from './release-wave.ts'
 import { budgetInForce, setBudget } from './run-budget.ts'
-import { LEASE_MS, RunContext, unfenced } from './run-context.ts'
+import { RunContext, unfenced } from './run-context.ts'
 import type { RunDeps } from './run-deps.ts'
-import { steadyClock } from './steady-clock.ts'
+import { steadyClock, timeOfRun } from './steady-clock.ts'
 import { askAgainAt, record, returnRows, type StopReason, submit, workspaceProblem } from './submit.ts'
 
-const RENEW_MS = 15 * SECOND_MS
 /** An upstream that cannot be reached is asked again for so long before the driver gives up; nothing is lost by it. */
 const UNREACHABLE_PATIENCE_MS = 15 * MINUTE_MS
 const UNREACHABLE_WAIT_MS = 30 * SECOND_MS
@@ -65,27 +65,6 @@ export function drive(runId: string, deps: RunDeps, options: DriveOptions): Prom
     if (run.state === 'finished' || run.state === 'canceled') return { kind: 'finished' }
     return await loop(await openContext(run, await onTimeOfRun(run.id, deps), fence, options), options)
   })
-}
-
-/** What taking the lease of a run needs. */
-export type LeaseDeps = Pick<RunDeps, 'store' | 'wallClock' | 'holder' | 'isHolderGone'>
-
-/** Has the lease of a run, and no other process may have it, for as long as the work takes. @throws `run_held` */
-export async function holdRun<T>(
-  runId: string,
-  deps: LeaseDeps,
-  work: (fence: number) => Promise<T>,
-): Promise<T> {
-  const fence = await takeLease(runId, deps)
-  const renewing = new AbortController()
-  const renewal = keepLease(runId, fence, deps, renewing.signal)
-  try {
-    return await work(fence)
-  } finally {
-    renewing.abort()
-    await renewal
-    await deps.store.runs.releaseLease(runId, fence)
-  }
 }
 
 async function loop(context: RunContext, options: DriveOptions): Promise<DriveEnd> {
@@ -153,7 +132,8 @@ async function goRound(context: RunContext, options: DriveOptions): Promise<Roun
     if (command.kind === 'submit') break
     context.deps.signal.throwIfAborted()
   }
-  if (await deleteIngested(context)) acted = true
+  // A run that is being rebuilt needs its batches until all of them are known.
+  if (options.ingestOnly === undefined && (await deleteIngested(context))) acted = true
   if (acted) return { kind: 'acted' }
   if (options.ingestOnly !== undefined) return { kind: 'stop', reason: options.ingestOnly }
   const decision = await decideWave(context, options)
@@ -490,8 +470,7 @@ async function recallLedger(context: RunContext): Promise<void> {
 /** A run lives on from where its last driver left it, although the clock of this machine may have been set back since. */
 async function onTimeOfRun(runId: string, deps: RunDeps): Promise<RunDeps> {
   const { clock } = deps.runtime
-  const events = await deps.store.runs.events(runId)
-  const last = events.reduce((latest, { at }) => (at > latest ? at : latest), clock.now())
+  const last = await timeOfRun(runId, deps.store, clock)
   return { ...deps, runtime: { ...deps.runtime, clock: steadyClock(clock, last) } }
 }
 
@@ -499,64 +478,4 @@ async function theRun(runId: string, deps: RunDeps): Promise<RunRecord> {
   const run = (await deps.store.runs.findRuns(runId)).find((found) => found.id === runId)
   if (!run) throw new TitheError('unknown_run', `there is no run ${runId} in this home`)
   return run
-}
-
-async function takeLease(runId: string, deps: LeaseDeps): Promise<number> {
-  const now = deps.wallClock.now()
-  const first = await deps.store.runs.acquireLease(runId, deps.holder, now, plusMs(now, LEASE_MS))
-  if (first.kind === 'held') return first.fence
-  if (deps.isHolderGone(first.holder) || isFromLater(first.until, now)) {
-    // The lease outlived its process, which was killed: asking as if its time were over takes it.
-    const after = plusMs(first.until, 1)
-    const second = await deps.store.runs.acquireLease(runId, deps.holder, after, plusMs(after, LEASE_MS))
-    if (second.kind === 'held') return second.fence
-  }
-  throw heldBy(runId, first.holder)
-}
-
-/** The live process that drives a run; null when nobody does, or its process is gone without a word. */
-export async function driverOf(
-  runId: string,
-  deps: Pick<RunDeps, 'store' | 'isHolderGone' | 'wallClock'>,
-): Promise<string | null> {
-  const lease = await deps.store.runs.leaseHolder(runId)
-  const now = deps.wallClock.now()
-  if (lease === null || lease.until <= now || isFromLater(lease.until, now)) return null
-  return deps.isHolderGone(lease.holder) ? null : lease.holder
-}
-
-/**
- * Longer than any lease that is given now: the clock was set back since. Whoever lives has renewed his within `RENEW_MS`;
- * should it be taken before, the fence keeps him from writing. Believed, it would lock the run until that time comes again.
- */
-function isFromLater(until: Instant, now: Instant): boolean {
-  return until > plusMs(now, LEASE_MS)
-}
-
-/** For looking before an upstream is opened, which only one process may do with a local one. @throws `run_held` */
-export async function refuseHeld(
-  runId: string,
-  deps: Pick<RunDeps, 'store' | 'isHolderGone' | 'wallClock'>,
-): Promise<void> {
-  const driver = await driverOf(runId, deps)
-  if (driver !== null) throw heldBy(runId, driver)
-}
-
-function heldBy(runId: string, holder: string): TitheError {
-  return new TitheError('run_held', `run ${runId} is being driven by process ${holder}`, {
-    hint: `watch it with 'tithe status ${runId} --watch', or interrupt that process first: nothing is lost`,
-  })
-}
-
-async function keepLease(runId: string, fence: number, deps: LeaseDeps, signal: AbortSignal): Promise<void> {
-  try {
-    for (;;) {
-      await deps.wallClock.sleepUntil(plusMs(deps.wallClock.now(), RENEW_MS), signal)
-      const until = plusMs(deps.wallClock.now(), LEASE_MS)
-      if ((await deps.store.runs.renewLease(runId, fence, until)) === 'fenced') return
-    }
-  } catch {
-    // Aborted when driving ends. A store that cannot renew shows itself to the driver at its next write, and a lease
-    // that lapses lets another driver in, whose fence then keeps this one out.
-  }
 }

@@ -3,7 +3,7 @@ import type { RowDescriber, RowDescription } from '../core/describe-row.ts'
 import type { Problem } from '../core/errors.ts'
 import type { JobProfile, JobProfiler } from '../core/job-profile.ts'
 import { dearestTtl } from '../core/request.ts'
-import type { InputRow, InvalidRow } from '../core/rows.ts'
+import { type InputRow, type InvalidRow, nameOf } from '../core/rows.ts'
 import type { RunPlan } from '../core/run-plan.ts'
 import type { BodyRef, Fenced, NewRow, Store } from '../stores/store.ts'
 import { unfenced } from './run-context.ts'
@@ -146,7 +146,7 @@ export class StoreSink implements RowSink {
     this.#chunkBytes += request.length
     this.#rows.push({
       ordinal: row.ordinal,
-      userId: row.userId ?? `row ${row.ordinal + 1}`,
+      userId: nameOf(row),
       line: row.line,
       variant: described?.profile.variant ?? '',
       request: await bodies.append(Buffer.from(request)),

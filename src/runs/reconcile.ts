@@ -7,6 +7,8 @@ import { type RunContext, unfenced } from './run-context.ts'
 import { acceptAs, record, returnRows, type StopReason } from './submit.ts'
 
 export const LOOK_AGAIN_MS = MINUTE_MS
+const WAY_OUT =
+  ". 'tithe recover JOB --accept-unknown' in another home (--home) rebuilds the run from its batches and sends these rows again, at the risk of paying for them twice"
 
 /**
  * Finds out what became of a create whose answer we never recorded: gathers what the list and the results of candidates
@@ -29,7 +31,7 @@ export async function reconcile(context: RunContext, submission: SubmissionRecor
       return null
     }
     case 'stop':
-      return `submission ${submission.number}: ${because}`
+      return `submission ${submission.number}: ${because}${look.evidence.revealed === 'gone' ? WAY_OUT : ''}`
     default:
       unfenced(
         await deps.store.runs.touchSubmission(run.id, fence, submission.number, {

@@ -11,12 +11,14 @@ import {
   type SurveyedBatch,
   unknownTo,
 } from '../core/recover-run.ts'
+import { nameOf } from '../core/rows.ts'
 import type { Clock } from '../runtime/runtime.ts'
 import type { RunRecord, SubmissionRecord } from '../stores/store.ts'
 import type { Upstream } from '../upstreams/upstream.ts'
 import { rowsOf } from './batch-owner.ts'
 import { type BeginDeps, beginRun, type RunIdentity } from './begin-run.ts'
 import { type DriveEnd, drive } from './driver.ts'
+import { holdRun } from './lease.ts'
 import type { PlannableJob, PlanningDeps, PlanningOptions } from './plan-run.ts'
 import { RECOVERY_EVENTS } from './recovery-events.ts'
 import { unfenced } from './run-context.ts'
@@ -25,14 +27,15 @@ import type { RunDeps } from './run-deps.ts'
 const LIST_PAGE = 100
 /** Lines of a batch that are held against the job. */
 const SAMPLE_LINES = 20
-const LEASE_MS = 60 * SECOND_MS
+/** On virtual time, batches that have not ended are looked at again so much later. */
+const LOOK_AGAIN_MS = 60 * SECOND_MS
 
 /** As `surveyBatches`; on virtual time, which stands still between processes, once every batch has ended. */
 export async function surveyEnded(upstream: Upstream, clock: Clock): Promise<SurveyedBatch[]> {
   for (;;) {
     const batches = await surveyBatches(upstream)
     if (clock.kind === 'real' || !batches.some((batch) => batch.state === 'open')) return batches
-    await clock.sleepUntil(plusMs(clock.now(), 60 * SECOND_MS))
+    await clock.sleepUntil(plusMs(clock.now(), LOOK_AGAIN_MS))
   }
 }
 
@@ -88,8 +91,8 @@ export async function recoverableRuns(
 ): Promise<Recoverable> {
   const wanted = ordinalsOf(batches)
   const userIds = new Map<number, string>()
-  for await (const { ordinal, userId } of job.rows()) {
-    if (wanted.has(ordinal)) userIds.set(ordinal, userId ?? `row ${ordinal + 1}`)
+  for await (const row of job.rows()) {
+    if (wanted.has(row.ordinal)) userIds.set(row.ordinal, nameOf(row))
     if (userIds.size === wanted.size) break
   }
   return { runs: runsOfJob(foundRuns(batches, (ordinal) => userIds.get(ordinal) ?? null)), batches }
@@ -161,29 +164,25 @@ export async function adoptBatches(
   return { end, unknown }
 }
 
+/** Between the submissions that are known and those that are not there may be others that never had a batch. */
+const NUMBERS_KEPT_FREE = 1_000
+
 /** No later submission may carry a number that an unreadable batch of the run could have. */
 async function keepNumbersFree(run: RunRecord, count: number, deps: RunDeps): Promise<void> {
   const { runs } = deps.store
   const last = (await runs.submissions(run.id)).at(-1)
   assert(last !== undefined, 'a run is rebuilt from at least one batch')
-  const fence = await fenceOf(run, deps)
   const gap = {
     ...last,
-    number: last.number + count,
+    number: last.number + count + NUMBERS_KEPT_FREE,
     state: 'refused',
     rows: 0,
     upstreamBatchId: null,
   } as const
   const because = 'may be of a batch that could not be read when the run was rebuilt'
-  unfenced(await runs.adoptSubmission(fence, { ...gap, because }, []), run.id)
-  await runs.releaseLease(run.id, fence)
-}
-
-async function fenceOf(run: RunRecord, deps: RunDeps): Promise<number> {
-  const now = deps.wallClock.now()
-  const lease = await deps.store.runs.acquireLease(run.id, deps.holder, now, plusMs(now, LEASE_MS))
-  if (lease.kind !== 'held') throw new TitheError('run_held', `run ${run.id} is held by ${lease.holder}`)
-  return lease.fence
+  await holdRun(run.id, deps, async (fence) =>
+    unfenced(await runs.adoptSubmission(fence, { ...gap, because }, []), run.id),
+  )
 }
 
 function reasonOf(unknown: readonly SurveyedBatch[]): string {
@@ -212,8 +211,7 @@ async function adopt(run: RunRecord, batch: FoundRun['batches'][number], deps: R
     expiresAt: batch.expiresAt,
     endedAt: answer === null ? null : parseTimestamp(answer.batch.ended_at ?? ''),
   }
-  const fence = await fenceOf(run, deps)
-  try {
+  await holdRun(run.id, deps, async (fence) => {
     const ids = {
       organizationId: answer?.headers.organizationId ?? null,
       workspaceId: answer?.headers.workspaceId ?? null,
@@ -251,9 +249,7 @@ async function adopt(run: RunRecord, batch: FoundRun['batches'][number], deps: R
     const because = `a second batch of submission ${batch.submission}: what it answered was paid for twice`
     const second = { upstreamBatchId: batch.id, ...times, because }
     unfenced(await runs.addDuplicate(run.id, fence, batch.submission, second), run.id)
-  } finally {
-    await runs.releaseLease(run.id, fence)
-  }
+  })
 }
 
 /** The rows that a batch of the run was sent with: every one has its line (claude-api.md 2.6). */

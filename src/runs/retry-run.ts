@@ -8,7 +8,7 @@ import { type JobSettings, settingsFromJson, settingsToJson } from '../core/job.
 import type { Catalogue } from '../core/models.ts'
 import { type PicoUsd, picoUsd } from '../core/money.ts'
 import { parsePlanJson } from '../core/plan-json.ts'
-import type { InputRow, InvalidRow } from '../core/rows.ts'
+import { type InputRow, type InvalidRow, nameOf } from '../core/rows.ts'
 import type { RunPlan } from '../core/run-plan.ts'
 import type { Clock } from '../runtime/runtime.ts'
 import type {
@@ -20,8 +20,8 @@ import type {
   RunState,
   Store,
 } from '../stores/store.ts'
-import { holdRun, type LeaseDeps } from './driver.ts'
 import { refuseForgotten } from './forgotten.ts'
+import { holdRun, type LeaseDeps } from './lease.ts'
 import type { PlannableJob } from './plan-run.ts'
 import { StoreSink, sizesOf } from './prepare.ts'
 import { isRecovering } from './recovery-events.ts'
@@ -29,6 +29,7 @@ import { isWanted, resultRecords } from './result-rows.ts'
 import { RETRY_EVENT } from './retry-events.ts'
 import { termsOf } from './run-budget.ts'
 import { unfenced } from './run-context.ts'
+import { timeOfRun } from './steady-clock.ts'
 
 // A person has rows of a run sent again: within the run, by the job as it is now. They become pending, and whoever drives
 // the run sends them; what their earlier attempts answered and cost stays.
@@ -167,7 +168,7 @@ export async function reopenRows(
     const run = (await runs.findRuns(id)).find((one) => one.id === id)!
     await checkRetryable(run, store)
     const plan = parsePlanJson(run.planJson)
-    const at = await timeOf(id, deps)
+    const at = await timeOfRun(id, store, deps.clock)
     const detail = order.only === null ? 'rows without a usable answer' : `rows that are ${order.only}`
     await runs.addEvent({ run: id, at, submission: 0, kind: RETRY_EVENT, detail })
     unfenced(
@@ -210,12 +211,6 @@ function askedBy(job: JobSettings, run: JobSettings): JobSettings {
   const { maxAttempts, onTruncated, onRefused, onSchemaInvalid } = job
   const asked = { models, apiVersion, betas, outputSchema, expect }
   return { ...run, ...asked, maxAttempts, onTruncated, onRefused, onSchemaInvalid }
-}
-
-/** Never before what stands in the run's events: the local service may be ahead of this machine's clock. */
-async function timeOf(run: string, { store, clock }: { store: Store; clock: Clock }): Promise<Instant> {
-  const events = await store.runs.events(run)
-  return events.reduce((latest, { at }) => (at > latest ? at : latest), clock.now())
 }
 
 type Look =
@@ -315,12 +310,13 @@ class ChosenPlaces {
     const key = nextKey(this.#rowsOfId, userId)
     if (!isChosen) return
     this.#chosen.set(key, ordinal)
-    if (invalidProblem !== null && userId === idOf({ userId: null, ordinal })) this.#unnamed.set(ordinal, key)
+    if (invalidProblem !== null && userId === nameOf({ userId: null, ordinal }))
+      this.#unnamed.set(ordinal, key)
   }
 
   /** The ordinal in the run of a row of the job, once; null for one that was not chosen. Rows come in the job's order. */
   take(input: InputRow | InvalidRow): number | null {
-    const id = idOf(input)
+    const id = nameOf(input)
     const named = nextKey(this.#seen, id)
     // One that had no id is the row in its place now, if that is no other row of the run.
     const key = this.#rowsOfId.has(id) ? named : (this.#unnamed.get(input.ordinal) ?? named)
@@ -339,9 +335,4 @@ function nextKey(counts: Map<string, number>, id: string): string {
   const nth = counts.get(id) ?? 0
   counts.set(id, nth + 1)
   return `${nth} ${id}`
-}
-
-/** As the store has it (`prepare.ts`). */
-function idOf({ userId, ordinal }: Pick<InputRow | InvalidRow, 'userId' | 'ordinal'>): string {
-  return userId ?? `row ${ordinal + 1}`
 }

@@ -1,6 +1,6 @@
 import { TitheError } from '../core/errors.ts'
 import { compareForecast, type ForecastComparison } from '../core/forecast.ts'
-import { type Instant, instant, MINUTE_MS, plusMs } from '../core/instant.ts'
+import { type Instant, instant, plusMs } from '../core/instant.ts'
 import type { JobSettings } from '../core/job.ts'
 import { settingsOfVariant } from '../core/job.ts'
 import type { LedgerSum } from '../core/ledger.ts'
@@ -12,6 +12,7 @@ import { marksToRelease } from '../core/waves.ts'
 import { loadAccountErrors } from '../facts/account-errors.ts'
 import type { RunRecord, StoredEvent, SubmissionRecord } from '../stores/store.ts'
 import type { AnswerHeaders, CallContext } from '../upstreams/upstream.ts'
+import { LEASE_MS } from './lease.ts'
 import { retriedAt, sinceRetry } from './retry-events.ts'
 import type { RunDeps } from './run-deps.ts'
 
@@ -23,9 +24,6 @@ export type BatchOwner = { readonly submission: number } | 'foreign' | 'unknown'
 
 /** Of a prefix's estimated tokens that must be read or written to show that it is cached: estimates may be high. */
 const COVERED_SHARE = 0.7
-
-/** How long a driver may be silent before another may take its run. */
-export const LEASE_MS = MINUTE_MS
 
 /** A run in the hands of its one driver. What stands here beside the store's records can be derived from them again. */
 export class RunContext {

@@ -1,5 +1,6 @@
 import { type Instant, plusMs } from '../core/instant.ts'
 import type { Clock } from '../runtime/runtime.ts'
+import type { Store } from '../stores/store.ts'
 
 /**
  * The time of a run: never before `notBefore`, the last that an earlier driver recorded, and never going back. When a clock
@@ -24,4 +25,10 @@ export function steadyClock(clock: Clock, notBefore: Instant): Clock {
       while (now() < at)
     },
   }
+}
+
+/** Now, or the last that stands in a run's events: the local service may be ahead of this machine's clock. */
+export async function timeOfRun(run: string, store: Store, clock: Pick<Clock, 'now'>): Promise<Instant> {
+  const events = await store.runs.events(run)
+  return events.reduce((latest, { at }) => (at > latest ? at : latest), clock.now())
 }

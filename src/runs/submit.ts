@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { accountTrouble } from '../core/account-error.ts'
 import { assert } from '../core/assert.ts'
+import type { SubmissionEvent } from '../core/batch-state.ts'
 import { customIdFor } from '../core/custom-id.ts'
 import { sha256Hex } from '../core/digest.ts'
 import { type Instant, MINUTE_MS, parseTimestamp, plusMs, SECOND_MS } from '../core/instant.ts'
 import { recoveryOf } from '../core/recovery.ts'
-import type { ResultToRecord, RowToSend, SubmissionRecord } from '../stores/store.ts'
+import type { ResultToRecord, RowToSend, SubmissionChange, SubmissionRecord } from '../stores/store.ts'
 import type { BatchBody, CreateAnswer, MessageBatch } from '../upstreams/upstream.ts'
 import { submissionElements } from './render-rows.ts'
 import { type MarksByGroup, type RunContext, unfenced } from './run-context.ts'
@@ -192,9 +193,9 @@ export async function returnRows(context: RunContext, submission: number): Promi
 export async function record(
   context: RunContext,
   submission: SubmissionRecord,
-  kind: Parameters<RunContext['deps']['store']['runs']['recordEvent']>[3]['kind'],
+  kind: SubmissionEvent,
   detail: string,
-  change: Parameters<RunContext['deps']['store']['runs']['recordEvent']>[4],
+  change: SubmissionChange,
 ): Promise<void> {
   const { deps, run, fence } = context
   const event = { kind, from: submission.state, at: context.now(), detail }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DAY_MS, HOUR_MS, plusMs } from '../../src/core/instant.ts'
-import { driverOf } from '../../src/runs/driver.ts'
+import { driverOf } from '../../src/runs/lease.ts'
 import { seededIds } from '../../src/runtime/ids.ts'
 import type { Clock } from '../../src/runtime/runtime.ts'
 import { virtualClock } from '../../src/runtime/virtual.ts'

@@ -16,6 +16,7 @@ import { loadPriors } from '../../src/facts/priors.ts'
 import { loadTokenFacts } from '../../src/facts/tokenizers.ts'
 import { type DriveEnd, type DriveOptions, drive } from '../../src/runs/driver.ts'
 import { assignGroups, prepareRows, StoreSink } from '../../src/runs/prepare.ts'
+import { READING_CALLS } from '../../src/runs/reading-calls.ts'
 import { ledgerOf } from '../../src/runs/report-run.ts'
 import type { RunDeps, RunEvent } from '../../src/runs/run-deps.ts'
 import { holdAll } from '../../src/runtime/hold-all.ts'
@@ -214,34 +215,11 @@ const leaseClock: Clock = {
   hold: (operation) => operation,
 }
 
-/** Dying around a call that only reads is dying before the next one that writes: such calls are not crash points. */
+/** Such calls are not crash points. */
 export const READS: ReadonlySet<PropertyKey> = new Set([
-  'attemptCounts',
-  'attemptsOf',
-  'batchResults',
-  'bodyRanges',
-  'blocks',
-  'counts',
-  'events',
-  'extents',
-  'findRuns',
-  'ledgerPage',
-  'ledgerSums',
-  'ledgerUsage',
-  'listBatches',
-  'missingResults',
-  'nextRowAt',
-  'pendingRows',
-  'read',
+  ...READING_CALLS,
   // Asked in the middle of a create, which holds the clock: nobody else could do anything meanwhile.
   'renewLease',
-  'resultsPage',
-  'retrieveBatch',
-  'rowsByOrdinal',
-  'rowsToSend',
-  'readAll',
-  'submissionRows',
-  'submissions',
 ])
 
 /** Thrown in a driver that dies; nothing that it does afterwards reaches the world. */

@@ -182,3 +182,19 @@ for (const place of [0, 1, 2]) {
     assert.ok(!numbers.includes(place + 1), 'no new batch carries the number of the archived one')
   })
 }
+
+test('a run that deletes its batches deletes none while it is rebuilt, for it may have to be rebuilt again', async () => {
+  const lost = await lostAfter(5, { ...OPTIONS, settings: {} })
+  const deleting = await openWorld({ ...OPTIONS, settings: { deleteRemote: 'after_ingest' } })
+  const home = { ...lost, store: deleting.store }
+  const at = home.clock.now()
+  await home.store.runs.addEvent({ run: RUN, at, submission: 0, kind: RECOVERY_EVENTS.begun, detail: '' })
+  await home.clock.sleepUntil(plusMs(at, HOUR_MS))
+  const before = (await batchesOf(home)).length
+  await recoverNow(home)
+  const { runs } = home.store
+  assert.ok((await runs.submissions(RUN)).some((one) => one.state === 'ingested'))
+  assert.equal((await batchesOf(home)).length, before)
+  assert.deepEqual((await driveWorld(home)).end, { kind: 'finished' })
+  assert.equal((await batchesOf(home)).length, 0)
+})

@@ -1,6 +1,6 @@
 import { TitheError } from '../../core/errors.ts'
 import { settingsFromJson } from '../../core/job.ts'
-import { refuseHeld } from '../../runs/driver.ts'
+import { refuseHeld } from '../../runs/lease.ts'
 import { catalogueFor, isHolderGone } from '../../wiring.ts'
 import { upstreamOfRun } from '../choose-upstream.ts'
 import { driveRun } from '../drive-run.ts'

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { TitheError } from '../../core/errors.ts'
 import { settingsFromJson } from '../../core/job.ts'
 import { formatUsd } from '../../core/money.ts'
-import { refuseHeld } from '../../runs/driver.ts'
+import { refuseHeld } from '../../runs/lease.ts'
 import {
   checkRetryable,
   type RetryOrder,

@@ -9,7 +9,7 @@ import { formatUsd } from '../../core/money.ts'
 import type { RunPlan } from '../../core/run-plan.ts'
 import { fingerprintJob } from '../../jobs/fingerprint.ts'
 import { type BeginDeps, beginRun, earlierRun } from '../../runs/begin-run.ts'
-import { driverOf, refuseHeld } from '../../runs/driver.ts'
+import { driverOf, refuseHeld } from '../../runs/lease.ts'
 import type { RunRecord } from '../../stores/store.ts'
 import {
   catalogueFor,
